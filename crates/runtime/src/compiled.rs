@@ -1,0 +1,151 @@
+//! A compiled component, linked to what this host provides.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::{p2, p3};
+
+use crate::error::LoadError;
+use crate::served::{ServeOptions, Served};
+use crate::state::State;
+
+/// A compiled component. Cheap to clone; the code is shared by all who loaded the same digest.
+#[derive(Clone)]
+pub struct Compiled(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    digest: String,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    /// How to make an instance that answers HTTP; `None` where the component exports no HTTP handler.
+    pub(crate) http: Option<ProxyPre<State>>,
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) instances: Arc<Semaphore>,
+    pub(crate) imports_config: bool,
+}
+
+/// Which generation of `wasi:http` a component answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpGeneration {
+    /// `wasi:http/incoming-handler@0.2`
+    Wasi02,
+    /// `wasi:http/handler@0.3`
+    Wasi03,
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled").field("digest", &self.0.digest).finish_non_exhaustive()
+    }
+}
+
+impl Compiled {
+    /// Links the component; instances are made later, at each call.
+    pub(crate) fn new(
+        component: &Component,
+        digest: String,
+        linker: &Linker<State>,
+        instances: Arc<Semaphore>,
+    ) -> Result<Self, LoadError> {
+        let engine = component.engine().clone();
+        let ty = component.component_type();
+        let functions = |item: &ComponentItem| !matches!(item, ComponentItem::Type(_));
+        let names = |(name, item): (&str, _)| functions(&item).then(|| name.to_owned());
+        let imports: Vec<_> = ty.imports(&engine).filter_map(|(name, item)| names((name, item.ty))).collect();
+        let exports: Vec<_> = ty.exports(&engine).filter_map(|(name, item)| names((name, item.ty))).collect();
+        let pre =
+            linker.instantiate_pre(component).map_err(|error| LoadError::Imports(format!("{error:#}")))?;
+        let http = http_handler(&exports, pre).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let imports_config = imports.iter().any(|name| name.starts_with("wasi:config/"));
+        Ok(Self(Arc::new(Inner { digest, imports, exports, http, engine, instances, imports_config })))
+    }
+
+    /// The digest (`sha256:…`) of the bytes that this was compiled from.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// The interfaces and functions that the component imports, as WIT writes them.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+
+    /// The interfaces and functions that the component exports, as WIT writes them.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.0.exports
+    }
+
+    /// Which `wasi:http` the component answers, if it does.
+    #[must_use]
+    pub fn http_generation(&self) -> Option<HttpGeneration> {
+        self.0.http.as_ref().map(|pre| match pre {
+            ProxyPre::P2(_) => HttpGeneration::Wasi02,
+            ProxyPre::P3(_) => HttpGeneration::Wasi03,
+        })
+    }
+
+    /// Gives the component an identity and limits; from then on it answers calls.
+    #[must_use]
+    pub fn serve(&self, options: ServeOptions) -> Served {
+        Served::new(self.clone(), options)
+    }
+}
+
+/// The newer handler wins where a component exports both.
+fn http_handler(exports: &[String], pre: InstancePre<State>) -> wasmtime::Result<Option<ProxyPre<State>>> {
+    let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    if exported("wasi:http/handler@0.3") {
+        return p3::bindings::ServicePre::new(pre).map(|pre| Some(ProxyPre::P3(pre)));
+    }
+    if exported("wasi:http/incoming-handler@0.2") {
+        return p2::bindings::ProxyPre::new(pre).map(|pre| Some(ProxyPre::P2(pre)));
+    }
+    Ok(None)
+}
+
+/// Tells apart what is no WebAssembly, a core module and a component, by the preamble alone.
+///
+/// # Errors
+///
+/// [`LoadError::NotWasm`] and [`LoadError::CoreModule`].
+pub fn check_component(bytes: &[u8]) -> Result<(), LoadError> {
+    const MAGIC: &[u8; 4] = b"\0asm";
+    const MODULE_LAYER: [u8; 2] = [0, 0];
+    let Some(preamble) = bytes.first_chunk::<8>().filter(|preamble| preamble.starts_with(MAGIC)) else {
+        return Err(LoadError::NotWasm { found: describe(bytes) });
+    };
+    if preamble[6..] == MODULE_LAYER {
+        return Err(LoadError::CoreModule);
+    }
+    Ok(())
+}
+
+fn describe(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "it is empty".into(),
+        [0x1f, 0x8b, ..] => "it is a gzip archive; a provider archive is started as a provider".into(),
+        [b'(', ..] => "it is WebAssembly text; compile it first".into(),
+        [b'\0', b'a', b's', b'm', ..] => "it ends within the preamble".into(),
+        _ => format!("{} bytes that begin with {:02x?}", bytes.len(), &bytes[..bytes.len().min(4)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preamble_tells_what_it_is() {
+        assert!(matches!(check_component(b""), Err(LoadError::NotWasm { .. })));
+        assert!(matches!(check_component(b"\0asm"), Err(LoadError::NotWasm { .. })));
+        assert!(matches!(check_component(b"(component)"), Err(LoadError::NotWasm { .. })));
+        assert!(matches!(check_component(b"\0asm\x01\0\0\0"), Err(LoadError::CoreModule)));
+        assert!(check_component(b"\0asm\x0d\0\x01\0").is_ok());
+    }
+}

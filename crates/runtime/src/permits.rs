@@ -1,0 +1,153 @@
+//! How many calls a component takes at once, and how many may wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// One component's permits. Calls beyond them wait in order, in a bounded queue.
+pub(crate) struct Permits {
+    semaphore: Arc<Semaphore>,
+    count: AtomicU32,
+    waiting: AtomicU32,
+    max_waiting: u32,
+}
+
+/// Why no permit was given.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// As many calls wait as may.
+    QueueFull,
+    /// No more calls are taken at all.
+    Closed,
+}
+
+impl Permits {
+    pub(crate) fn new(count: u32, max_waiting: u32) -> Self {
+        Self {
+            semaphore: Arc::new(Semaphore::new(count as usize)),
+            count: AtomicU32::new(count),
+            waiting: AtomicU32::new(0),
+            max_waiting,
+        }
+    }
+
+    /// Waits for a permit; dropping the future leaves the queue.
+    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        match self.semaphore.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(Refused::Closed),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {}
+        }
+        let _place = Place::take(&self.waiting, self.max_waiting).ok_or(Refused::QueueFull)?;
+        self.semaphore.clone().acquire_owned().await.map_err(|_| Refused::Closed)
+    }
+
+    /// Changes how many calls run at once. Fewer takes effect as running calls end.
+    pub(crate) fn set_count(&self, count: u32) {
+        let before = self.count.swap(count, Ordering::Relaxed);
+        if count >= before {
+            self.semaphore.add_permits((count - before) as usize);
+            return;
+        }
+        let surplus = (before - count) as usize;
+        let forgotten = self.semaphore.forget_permits(surplus);
+        if let Ok(rest) = u32::try_from(surplus - forgotten)
+            && rest > 0
+        {
+            let semaphore = self.semaphore.clone();
+            tokio::spawn(async move {
+                if let Ok(permits) = semaphore.acquire_many_owned(rest).await {
+                    permits.forget();
+                }
+            });
+        }
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more calls; those that wait are refused.
+    pub(crate) fn close(&self) {
+        self.semaphore.close();
+    }
+}
+
+/// A place in the queue, given back on drop.
+struct Place<'a>(&'a AtomicU32);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicU32, max: u32) -> Option<Self> {
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |places| (places < max).then_some(places + 1))
+            .ok()
+            .map(|_| Self(waiting))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Polls once: waiting is told from having, without a clock.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn calls_wait_up_to_the_bound_and_are_refused_beyond() {
+        let permits = Permits::new(1, 1);
+        let running = now(permits.acquire()).unwrap().unwrap();
+        let mut waiting = Box::pin(permits.acquire());
+        assert!(now(waiting.as_mut()).is_none());
+        assert_eq!(now(permits.acquire()).unwrap().unwrap_err(), Refused::QueueFull);
+        drop(running);
+        assert!(now(waiting.as_mut()).unwrap().is_ok());
+    }
+
+    #[test]
+    fn who_gives_up_leaves_the_queue() {
+        let permits = Permits::new(1, 1);
+        let _running = now(permits.acquire()).unwrap().unwrap();
+        let mut waiting = Box::pin(permits.acquire());
+        assert!(now(waiting.as_mut()).is_none());
+        drop(waiting);
+        assert!(now(permits.acquire()).is_none(), "the place in the queue is free again");
+    }
+
+    #[tokio::test]
+    async fn the_count_can_grow_and_shrink() {
+        let permits = Permits::new(1, 9);
+        let first = permits.acquire().await.unwrap();
+        permits.set_count(2);
+        let second = permits.acquire().await.unwrap();
+        permits.set_count(1);
+        assert_eq!(permits.count(), 1);
+        tokio::task::yield_now().await;
+        drop(first);
+        tokio::task::yield_now().await;
+        assert!(now(permits.acquire()).is_none(), "one is still running and one was taken away");
+        drop(second);
+        tokio::task::yield_now().await;
+        assert!(now(permits.acquire()).is_some());
+    }
+
+    #[test]
+    fn a_closed_component_takes_no_calls() {
+        let permits = Permits::new(1, 1);
+        permits.close();
+        assert_eq!(now(permits.acquire()).unwrap().unwrap_err(), Refused::Closed);
+    }
+}

@@ -1,0 +1,145 @@
+//! What one instance may touch: its own WASI context, bounded memory, and nothing of the machine.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wasmtime::ResourceLimiter;
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+use crate::call::Fate;
+use crate::output::Output;
+
+/// Bytes that a table element counts for.
+const TABLE_ELEMENT: usize = size_of::<usize>();
+
+/// The data of one instance's store.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Outgoing,
+    table: ResourceTable,
+    config: WasiConfigVariables,
+    pub(crate) memory: MemoryLimit,
+}
+
+impl State {
+    pub(crate) fn new(
+        id: &Arc<str>,
+        config: WasiConfigVariables,
+        memory: MemoryLimit,
+    ) -> Self {
+        let wasi = WasiCtx::builder()
+            .stdout(Output::new(id, "stdout"))
+            .stderr(Output::new(id, "stderr"))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        Self {
+            wasi,
+            http: WasiHttpCtx::new(),
+            hooks: Outgoing,
+            table: ResourceTable::new(),
+            config,
+            memory,
+        }
+    }
+
+    pub(crate) fn config(&mut self) -> WasiConfig<'_> {
+        WasiConfig::from(&self.config)
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Outgoing HTTP needs a link to something that answers it; without one every request is refused.
+struct Outgoing;
+
+type Transmission = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+type Sent = Result<(::http::Response<WasiBody>, Transmission), HttpError>;
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: ::http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _processed: Transmission,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        tracing::debug!(uri = %request.uri(), "outgoing HTTP without a link is refused");
+        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+    }
+}
+
+/// Bounds all memories and tables of an instance together.
+pub(crate) struct MemoryLimit {
+    limit: usize,
+    used: usize,
+    /// Tells the caller, who sees only that the component failed, why it did.
+    fate: Arc<Fate>,
+}
+
+impl MemoryLimit {
+    pub(crate) fn new(limit: u64, fate: Arc<Fate>) -> Self {
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, fate }
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            self.fate.exhausted.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.used = used;
+        true
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.grow(current.saturating_mul(TABLE_ELEMENT), desired.saturating_mul(TABLE_ELEMENT)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_share_one_bound() {
+        let fate = Arc::new(Fate::default());
+        let mut limit = MemoryLimit::new(100, fate.clone());
+        assert!(limit.memory_growing(0, 60, None).unwrap());
+        assert!(limit.table_growing(0, 5, None).unwrap());
+        assert!(!fate.exhausted.load(Ordering::Relaxed));
+        assert!(!limit.memory_growing(60, 61, None).unwrap());
+        assert!(fate.exhausted.load(Ordering::Relaxed));
+    }
+}
