@@ -1,0 +1,122 @@
+//! What may run here: bytes are fetched, their signature is checked, and whose it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wattle_artifact::{ArtifactKind, ArtifactStore, ProviderArchive, Reference, native_target};
+use wattle_identity::claims::{ComponentMetadata, ProviderMetadata, Verified};
+use wattle_runtime::{Compiled, Runtime, check_component};
+
+use crate::error::StartError;
+use crate::settings::TrustedIssuers;
+
+/// The gate that everything passes before it runs.
+pub(crate) struct Admission {
+    pub(crate) artifacts: ArtifactStore,
+    pub(crate) runtime: Runtime,
+    pub(crate) trusted: TrustedIssuers,
+    pub(crate) allow_unsigned: bool,
+}
+
+/// What a reference stood for when it was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pinned {
+    /// `sha256:…` of the bytes.
+    pub(crate) digest: String,
+    /// `sha256:…` of the registry's manifest; none for a file.
+    pub(crate) manifest: Option<String>,
+}
+
+/// A component that may run here.
+pub(crate) struct AdmittedComponent {
+    pub(crate) compiled: Compiled,
+    pub(crate) pinned: Pinned,
+    pub(crate) claims: Option<Verified<ComponentMetadata>>,
+}
+
+impl Admission {
+    /// Fetches, checks and compiles a component: what the reference stands for now, or what it stood for when `pinned`
+    /// was noted.
+    pub(crate) async fn component(
+        &self,
+        reference: &str,
+        pinned: Option<&Pinned>,
+    ) -> Result<AdmittedComponent, StartError> {
+        let parsed = match (Reference::parse(reference)?, pinned.and_then(|pinned| pinned.manifest.as_deref())) {
+            (Reference::Builtin(_), _) => {
+                return Err(wrong_kind(reference, "component", "built-in references name providers"));
+            }
+            (Reference::Oci(tag), Some(manifest)) => Reference::Oci(tag.with_digest(manifest)?),
+            (parsed, _) => parsed,
+        };
+        let bytes = pinned.map(|pinned| &*pinned.digest);
+        let artifact = self.artifacts.fetch(&parsed, ArtifactKind::Component, bytes).await?;
+        let load = |reason| StartError::Load { reference: reference.to_owned(), reason };
+        check_component(&artifact.bytes).map_err(load)?;
+        let claims = self.component_claims(reference, &artifact.bytes)?;
+        self.check_signer(reference, &parsed, claims.as_ref().map(|claims| &*claims.claims.issuer))?;
+        let compiled = self.runtime.load(artifact.bytes, &artifact.digest).await.map_err(load)?;
+        let pinned = Pinned { digest: artifact.digest, manifest: artifact.manifest_digest };
+        Ok(AdmittedComponent { compiled, pinned, claims })
+    }
+
+    fn component_claims(
+        &self,
+        reference: &str,
+        bytes: &Bytes,
+    ) -> Result<Option<Verified<ComponentMetadata>>, StartError> {
+        wattle_identity::component::verify(bytes, now())
+            .map_err(|reason| StartError::Claims { reference: reference.to_owned(), reason })
+    }
+
+    /// Fetches a provider archive and checks that it is sound; answers whose it is.
+    pub(crate) async fn provider(
+        &self,
+        reference: &str,
+        parsed: &Reference,
+    ) -> Result<Verified<ProviderMetadata>, StartError> {
+        let artifact = self.artifacts.fetch(parsed, ArtifactKind::Provider, None).await?;
+        let archive = ProviderArchive::read(&artifact.bytes)?;
+        let refused = |reason| StartError::Claims { reference: reference.to_owned(), reason };
+        let verified = wattle_identity::provider::verify(&archive.claims_jwt, now()).map_err(refused)?;
+        self.check_signer(reference, parsed, Some(&verified.claims.issuer))?;
+        let target = native_target();
+        let Some(binary) = archive.binaries.get(&target) else {
+            let held: Vec<_> = archive.binaries.keys().map(String::as_str).collect();
+            let reason = format!("the archive has no program for {target}, only for {}", held.join(", "));
+            return Err(wrong_kind(reference, "provider", &reason));
+        };
+        wattle_identity::provider::check_binary(&verified.claims, &target, binary).map_err(refused)?;
+        Ok(verified)
+    }
+
+    /// Local files were let in by name, signed or not. The rest is signed by somebody trusted, or unsigned where the
+    /// operator allowed that.
+    fn check_signer(
+        &self,
+        reference: &str,
+        parsed: &Reference,
+        issuer: Option<&str>,
+    ) -> Result<(), StartError> {
+        match (parsed, issuer) {
+            (Reference::File(_), _) => Ok(()),
+            (_, None) if self.allow_unsigned => Ok(()),
+            (_, None) => Err(StartError::Unsigned { reference: reference.to_owned() }),
+            (_, Some(issuer)) if self.trusted.trusts(issuer) => Ok(()),
+            (_, Some(issuer)) => Err(StartError::UntrustedIssuer {
+                reference: reference.to_owned(),
+                issuer: issuer.to_owned(),
+            }),
+        }
+    }
+}
+
+fn wrong_kind(reference: &str, wanted: &'static str, reason: &str) -> StartError {
+    StartError::WrongKind { reference: reference.to_owned(), wanted, reason: reason.to_owned() }
+}
+
+/// Seconds since the Unix epoch; a clock before it counts as 0.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
