@@ -252,7 +252,13 @@ mod tests {
     fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (name, bytes) in entries {
-            append(&mut tar, name, 0o644, bytes).unwrap();
+            let mut header = tar::Header::new_ustar();
+            // Set raw, because the library refuses to write names that others may well write.
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_size(bytes.len() as u64);
+            header.set_cksum();
+            tar.append(&header, *bytes).unwrap();
         }
         tar.into_inner().unwrap()
     }

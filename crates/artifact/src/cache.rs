@@ -55,7 +55,7 @@ pub(crate) struct Cache {
 impl Cache {
     /// Opens the folder, creating what is missing, and makes it private (mode 0700).
     pub(crate) fn open(root: PathBuf) -> Result<Self, Error> {
-        let failed = |path: &Path, error| Error::Cache { path: path.to_owned(), source: Arc::new(error) };
+        let failed = |path: &Path, error| Error::Cache { path: path.to_owned(), cause: Arc::new(error) };
         let folders = ["manifests", "blobs", "refs", "tmp"].map(|name| root.join(name));
         for folder in std::iter::once(&root).chain(&folders) {
             let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -109,7 +109,7 @@ impl Cache {
         }
         let path = self.reference_path(&record.reference);
         let text = serde_json::to_vec(record)
-            .map_err(|error| Error::Cache { path: path.clone(), source: Arc::new(error.into()) })?;
+            .map_err(|error| Error::Cache { path: path.clone(), cause: Arc::new(error.into()) })?;
         self.write_file(&path, &text)
     }
 
@@ -135,7 +135,7 @@ impl Cache {
             let folder = path.parent().unwrap_or(&self.root);
             File::open(folder)?.sync_all()
         };
-        write().map_err(|error| Error::Cache { path: path.to_owned(), source: Arc::new(error) })
+        write().map_err(|error| Error::Cache { path: path.to_owned(), cause: Arc::new(error) })
     }
 
     fn sweep(&self) {

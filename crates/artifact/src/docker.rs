@@ -1,6 +1,12 @@
 //! Credentials from the user's docker configuration, credential helpers included.
 
-use std::{env, fs::File, io, path::Path, path::PathBuf};
+use std::{
+    env,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use tracing::warn;
@@ -9,6 +15,9 @@ use crate::registries::Credentials;
 
 /// The name under which docker keeps the credentials of its own hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// How long a credential helper may take; it may be asking a service far away.
+const HELPER_TIME: Duration = Duration::from_secs(30);
 
 /// Where the user's docker configuration is, whether or not it exists.
 pub(crate) fn config_path() -> Option<PathBuf> {
@@ -20,9 +29,19 @@ pub(crate) fn config_path() -> Option<PathBuf> {
 
 /// The credentials that the file, or a helper that it names, has for a registry.
 pub(crate) async fn credentials(file: PathBuf, registry: String) -> Option<Credentials> {
+    let shown = registry.clone();
     // Reads a file and may run a program.
-    let looked_up = tokio::task::spawn_blocking(move || look_up(&file, &registry)).await;
-    looked_up.ok().flatten()
+    let asked = tokio::task::spawn_blocking(move || look_up(&file, &registry));
+    match tokio::time::timeout(HELPER_TIME, asked).await {
+        Ok(found) => found.ok().flatten(),
+        Err(_) => {
+            warn!(
+                registry = shown,
+                "docker credential helper did not answer within {HELPER_TIME:?}; going on without it"
+            );
+            None
+        }
+    }
 }
 
 fn look_up(file: &Path, registry: &str) -> Option<Credentials> {

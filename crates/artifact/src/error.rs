@@ -6,7 +6,8 @@ use crate::manifest::ArtifactKind;
 
 /// Why an artifact could not be fetched, pushed, read or written.
 ///
-/// Cloneable, because everyone who waited for the same download gets the same answer.
+/// Cloneable, because everyone who waited for the same download gets the same answer. The message of an error holds
+/// that of its cause, so there is no `source()` that would say it a second time.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The text is in none of the forms of a reference.
@@ -46,12 +47,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// A local file can't be read.
-    #[error("file {path} can't be read: {source}", path = path.display())]
+    #[error("file {path} can't be read: {cause}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// A built-in provider was asked for where bytes are needed; it is part of the host and has none.
     #[error("builtin://{name} is part of the host and has no bytes to fetch")]
@@ -179,14 +180,14 @@ pub enum Error {
         reason: String,
     },
     /// The registry is out of reach, and the cache does not hold the pinned digest either.
-    #[error("{source}; and the cache does not hold {digest} of {reference}")]
+    #[error("{cause}; and the cache does not hold {digest} of {reference}")]
     NotCached {
         /// What was asked for.
         reference: String,
         /// The pinned digest.
         digest: String,
         /// Why the registry could not be asked.
-        source: Box<Error>,
+        cause: Box<Error>,
     },
     /// The registry sent other bytes than the digest promises.
     #[error(
@@ -230,12 +231,12 @@ pub enum Error {
         limit: u64,
     },
     /// The cache folder can't be created or written.
-    #[error("cache {path} can't be used: {source}", path = path.display())]
+    #[error("cache {path} can't be used: {cause}", path = path.display())]
     Cache {
         /// The folder or file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// A push was asked for that makes no sense: without a tag, to a digest, of nothing.
     #[error("{reference} can't be pushed: {reason}")]

@@ -4,7 +4,7 @@
 //! bytes does this reference name, and are they the ones that the digest promises?" and stops there: signatures and
 //! claims are for the caller.
 //!
-//! * [`reference`] – the forms a reference is written in;
+//! * [`mod@reference`] – the forms a reference is written in;
 //! * [`registries`] – credentials and transport settings per registry;
 //! * [`store`] – fetching, with the cache on disk;
 //! * [`push`] – pushing;

@@ -265,7 +265,7 @@ impl ArtifactStore {
             }
             None => {
                 let (reference, digest) = (reference.to_string(), pinned.to_owned());
-                Err(Error::NotCached { reference, digest, source: Box::new(outage) })
+                Err(Error::NotCached { reference, digest, cause: Box::new(outage) })
             }
         }
     }
@@ -303,14 +303,13 @@ impl ArtifactStore {
             Ok((layer, resolved))
         })
         .await?;
-        match (layer, resolved) {
-            (_, Some(record)) => self.cached(reference, kind, &record.manifest).await,
-            (Some(bytes), None) => {
-                let digest = digest.to_owned();
-                Ok(Some(Artifact { bytes, digest, manifest_digest: None, origin: Origin::Cache }))
-            }
-            (None, None) => Ok(None),
+        if let Some(record) = resolved
+            && let Some(artifact) = self.cached(reference, kind, &record.manifest).await?
+        {
+            return Ok(Some(artifact));
         }
+        let digest = digest.to_owned();
+        Ok(layer.map(|bytes| Artifact { bytes, digest, manifest_digest: None, origin: Origin::Cache }))
     }
 
     async fn download(
@@ -388,7 +387,7 @@ fn assemble(plan: &Plan, mut layers: Vec<Bytes>, manifest_digest: String, origin
 }
 
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let failed = |error| Error::File { path: path.to_owned(), source: Arc::new(error) };
+    let failed = |error| Error::File { path: path.to_owned(), cause: Arc::new(error) };
     // Asked before opening, because opening a pipe waits for whoever writes into it.
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {

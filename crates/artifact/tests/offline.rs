@@ -205,6 +205,17 @@ async fn servers_that_are_no_registry_are_named_so() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_is_not_of_its_digest_is_refused() {
+    let manifest = "HTTP/1.1 200 OK\r\ncontent-length: 19\r\nconnection: close\r\n\r\n{\"schemaVersion\": 2}";
+    let host = impostor(Some(manifest)).await;
+    let fixture = Fixture::plain(&host);
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let error =
+        fixture.store.fetch(&reference(&format!("{host}/cart:1@{digest}")), KIND, None).await.unwrap_err();
+    assert!(matches!(&error, Error::DigestMismatch { expected, .. } if *expected == digest), "{error:?}");
+}
+
+#[tokio::test]
 async fn failing_registries_are_outages() {
     let failing = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let not_http = "220 mail.example ESMTP\r\n";

@@ -144,7 +144,8 @@ fn spawn(config: &Path, address: SocketAddr) -> Option<Child> {
             let _ = process.wait();
             panic!("docker-registry did not answer at {address} within {START:?}");
         }
-        std::thread::yield_now();
+        // Only so as not to take a processor from the registry that is starting.
+        std::thread::sleep(Duration::from_millis(10));
     }
     Some(process)
 }

@@ -13,7 +13,7 @@ use wattle_protocol::{
     link::Link,
 };
 
-use crate::server::{Server, within};
+use crate::server::{SOON, Server, within};
 
 const HOST: &str = "NDLHZGTGFQDQIYFOYHFJTXKYQCUVRYTQ4XQJOXWFKYZDWZ35L7LQHOST";
 const OTHER: &str = "NDLHZGTGFQDQIYFOYHFJTXKYQCUVRYTQ4XQJOXWFKYZDWZ35L7LOTHER";
@@ -182,7 +182,7 @@ async fn events_are_heard_by_who_asked_before_the_command() {
         }
     });
     let picked = events
-        .wait_for("see the second event", Duration::from_secs(20), |source, event| match event {
+        .wait_for("see the second event", SOON, |source, event| match event {
             Event::ConfigSet(change) if change.config_name == "second" => Some(source.to_owned()),
             _ => None,
         })

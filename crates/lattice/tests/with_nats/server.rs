@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use wattle_lattice::{ConnectOptions, Connection, connect};
 
 /// Every wait in these tests ends by then.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 fn binary() -> PathBuf {
     let on_path = std::env::var_os("PATH").and_then(|path| {

@@ -1,0 +1,213 @@
+//! `wattle host`: be a host of a lattice.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use wattle_host::{Host, HostSettings, StopRequest, TrustedIssuers};
+use wattle_identity::keys::{KeyKind, KeyPair};
+
+use crate::context::Context;
+use crate::failure::Exit;
+use crate::logging;
+use crate::settings::host::{config_file, host_settings, key, log_format, log_level};
+use crate::settings::{
+    DEFAULT_CONFIG_FILE, Found, HostFlags, Key, Layer, Origin, Settings, Value, connect, env, file, shared,
+};
+use crate::signals::StopSignals;
+
+/// How long what runs may take to finish when the host is told to stop by a signal.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Join a lattice as a host, and stay until told to stop
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every setting is taken from its flag, else from the environment, else from the config file; \
+                        --help names all three for each.\n\
+                        Example: wattle host --nats-url nats://hub:4222 --js-domain core --trusted-issuer A... --label zone=attic"
+)]
+pub(crate) struct HostArgs {
+    /// The config file, JSON [default: ./host_config.json, if it is there] [environment: WATTLE_CONFIG, HOST_CONFIG]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: HostFlags,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: HostArgs, context: &Context) -> anyhow::Result<Exit> {
+    let file = config_file(args.config, &context.variables);
+    let from_file = file.as_deref().map(file::layer).transpose()?.unwrap_or_default();
+    let environment = env::layer(&context.variables, |_| true)?;
+    let announced = Announcement::of(&environment, file.as_deref());
+    let settings = Settings::new([args.flags.0, context.connection.clone(), environment, from_file]);
+    logging::start(log_format(&settings), log_level(&settings))?;
+    announced.say();
+    if connect::calls(&settings)?.is_some() {
+        tracing::warn!(
+            "a connection of its own is set for calls, which do not leave a host yet: it is not used"
+        );
+    }
+    let cluster_key = cluster_key(&settings, Path::new(DEFAULT_CONFIG_FILE))?;
+    let host = host_settings(&settings, &context.variables, cluster_key)?;
+    serve(host, StopSignals::listen()?).await
+}
+
+/// Runs a host until a signal or a command stops it.
+///
+/// # Errors
+/// When the host can't start.
+pub(crate) async fn serve(settings: HostSettings, mut signals: StopSignals) -> anyhow::Result<Exit> {
+    if settings.trusted_issuers == TrustedIssuers::Only(Vec::new()) && !settings.allow_unsigned {
+        tracing::warn!(
+            "no issuer is trusted, so nothing from a registry will start: name accounts with --trusted-issuer (* for any)"
+        );
+    }
+    tracing::info!(
+        lattice = settings.lattice,
+        nats = settings.control.urls.join(","),
+        data_dir = %settings.data_dir.display(),
+        "joining the lattice"
+    );
+    let host = tokio::select! {
+        host = Host::start(settings) => host.context("the host cannot start")?,
+        signal = signals.next() => {
+            tracing::info!("{signal}: the host has not joined yet and ends");
+            return Ok(Exit::Success);
+        }
+    };
+    let request = tokio::select! {
+        request = host.stop_requested() => request,
+        signal = signals.next() => {
+            tracing::info!("{signal}: the host lets what runs finish and ends; a second signal ends it at once");
+            StopRequest { timeout: DRAIN, forget: false }
+        }
+    };
+    signals.end_at_the_next();
+    host.stop(request).await;
+    Ok(Exit::Success)
+}
+
+/// The key of the cluster: the one in the settings, or a new one, which `path` then keeps.
+///
+/// # Errors
+/// When no key can be made.
+pub(crate) fn cluster_key(settings: &Settings, path: &Path) -> anyhow::Result<Option<KeyPair>> {
+    if let Some(key) = key(settings, Key::ClusterSeed)? {
+        return Ok(Some(key));
+    }
+    if let Some(issuers) = settings.find(Key::ClusterIssuers).filter(|found| !is_empty(found)) {
+        tracing::info!("{} names the cluster's keys, and this host holds the seed of none", issuers.origin);
+        return Ok(None);
+    }
+    let key = KeyPair::generate(KeyKind::Cluster)?;
+    let public_key = key.public_key();
+    match shared::write(path, settings, &key) {
+        Ok(true) => tracing::warn!(
+            cluster = public_key,
+            "there was no cluster seed, so one was made; {} holds it: keep it secret, and give it to the other \
+             machines of this lattice",
+            path.display()
+        ),
+        Ok(false) => tracing::warn!(
+            cluster = public_key,
+            "there was no cluster seed, so one was made; {} is left as it is and has none, so this one lasts until \
+             the host stops: `wattle keys gen cluster` makes one to put into its field cluster_seed",
+            path.display()
+        ),
+        Err(error) => tracing::warn!(
+            cluster = public_key,
+            "there was no cluster seed, so one was made, which lasts until the host stops: {error:#}"
+        ),
+    }
+    Ok(Some(key))
+}
+
+fn is_empty(found: &Found) -> bool {
+    matches!(&found.value, Value::List(list) if list.is_empty())
+}
+
+/// What was read besides the command line, to be said once logs are written.
+struct Announcement {
+    file: Option<PathBuf>,
+    variables: Vec<String>,
+    labels: Vec<String>,
+}
+
+impl Announcement {
+    fn of(environment: &Layer, file: Option<&Path>) -> Self {
+        let mut variables = Vec::new();
+        let mut labels = Vec::new();
+        for (key, found) in environment.iter() {
+            match (&found.origin, &found.value) {
+                (_, Value::Pairs(pairs)) if key == Key::Labels => {
+                    labels.extend(pairs.iter().map(|(key, value)| format!("{key}={value}")));
+                }
+                (Origin::Variable(name), _) => variables.push(name.clone()),
+                _ => {}
+            }
+        }
+        Self { file: file.map(Path::to_owned), variables, labels }
+    }
+
+    fn say(&self) {
+        if let Some(file) = &self.file {
+            tracing::info!("settings were read from {}", file.display());
+        }
+        if !self.variables.is_empty() {
+            tracing::info!("settings were read from the environment: {}", self.variables.join(", "));
+        }
+        if !self.labels.is_empty() {
+            tracing::info!("labels from the environment: {}", self.labels.join(", "));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Variables;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        Settings::new([env::layer(&Variables::of(pairs), |_| true).unwrap()])
+    }
+
+    #[test]
+    fn a_missing_cluster_seed_is_made_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host_config.json");
+        let made = cluster_key(&settings(&[]), &path).unwrap().unwrap();
+        let kept = Settings::new([file::layer(&path).unwrap()]);
+        let read = cluster_key(&kept, &path).unwrap().unwrap();
+        assert_eq!(made.public_key(), read.public_key());
+    }
+
+    #[test]
+    fn a_given_seed_is_used_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host_config.json");
+        let key = KeyPair::generate(KeyKind::Cluster).unwrap();
+        let given = settings(&[("WASMCLOUD_CLUSTER_SEED", &key.seed())]);
+        assert_eq!(cluster_key(&given, &path).unwrap().unwrap().public_key(), key.public_key());
+        let issuers = settings(&[("WASMCLOUD_CLUSTER_ISSUERS", &key.public_key())]);
+        assert!(cluster_key(&issuers, &path).unwrap().is_none());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_unwritable_folder_is_no_reason_not_to_start() {
+        assert!(
+            cluster_key(&settings(&[]), Path::new("/no/such/folder/host_config.json")).unwrap().is_some()
+        );
+    }
+
+    #[test]
+    fn the_labels_of_the_environment_are_announced() {
+        let environment =
+            env::layer(&Variables::of(&[("HOST_ZONE", "attic"), ("WATTLE_LATTICE", "lab")]), |_| true);
+        let announced = Announcement::of(&environment.unwrap(), None);
+        assert_eq!(announced.labels, ["zone=attic"]);
+        assert_eq!(announced.variables, ["WATTLE_LATTICE"]);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the host library is told, made from the settings.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use wattle_artifact::{Credentials, Registries, RegistrySettings};
+use wattle_host::{HostSettings, Limits, TrustedIssuers};
+use wattle_identity::keys::KeyPair;
+
+use super::{Key, Settings, Variables, connect};
+use crate::failure::usage;
+use crate::folders;
+use crate::logging::LogFormat;
+
+/// All that a host is told.
+///
+/// # Errors
+/// When settings contradict each other, or the home folder is not known and no data folder was named.
+pub(crate) fn host_settings(
+    settings: &Settings,
+    variables: &Variables,
+    cluster_key: Option<KeyPair>,
+) -> anyhow::Result<HostSettings> {
+    let lattice = connect::lattice(settings);
+    let data_dir = match settings.path(Key::DataDir) {
+        Some(folder) => folder.to_owned(),
+        None => folders::data(variables)?.join("hosts").join(&lattice),
+    };
+    Ok(HostSettings {
+        js_domain: settings.text(Key::JsDomain).map(str::to_owned),
+        ctl_prefix: connect::control_prefix(settings),
+        control: connect::control(settings)?,
+        host_key: key(settings, Key::HostSeed)?,
+        cluster_issuers: cluster_issuers(settings, cluster_key.as_ref()),
+        cluster_key,
+        trusted_issuers: trusted_issuers(settings),
+        allow_unsigned: settings.switch(Key::AllowUnsigned).unwrap_or(false),
+        allow_file_load: settings.switch(Key::AllowFileLoad).unwrap_or(false),
+        allow_latest: settings.switch(Key::AllowLatest).unwrap_or(false),
+        registries: Registries::new(registries(settings)?)?,
+        labels: settings.labels(),
+        data_dir,
+        fresh: settings.switch(Key::Fresh).unwrap_or(false),
+        limits: limits(settings),
+        heartbeat_interval: settings.duration(Key::HeartbeatInterval).unwrap_or(Duration::from_secs(30)),
+        admin_address: settings.address(Key::AdminAddress),
+        component_auction: settings.switch(Key::ComponentAuction).unwrap_or(true),
+        provider_auction: settings.switch(Key::ProviderAuction).unwrap_or(true),
+        provider_shutdown_delay: settings
+            .duration(Key::ProviderShutdownDelay)
+            .unwrap_or(Duration::from_secs(2)),
+        lattice,
+    })
+}
+
+/// The key whose seed a setting holds.
+///
+/// # Errors
+/// None that the check of the setting would not have found.
+pub(crate) fn key(settings: &Settings, key: Key) -> anyhow::Result<Option<KeyPair>> {
+    let Some(found) = settings.find(key) else { return Ok(None) };
+    let Some(seed) = settings.secret(key) else { return Ok(None) };
+    KeyPair::from_seed(&seed).map(Some).with_context(|| found.origin.to_string())
+}
+
+/// The cluster keys that are trusted. Whoever holds a cluster's seed trusts it.
+pub(crate) fn cluster_issuers(settings: &Settings, own: Option<&KeyPair>) -> Vec<String> {
+    let mut issuers = settings.list(Key::ClusterIssuers).unwrap_or_default().to_vec();
+    if let Some(own) = own.map(KeyPair::public_key).filter(|own| !issuers.contains(own)) {
+        issuers.push(own);
+    }
+    issuers
+}
+
+fn trusted_issuers(settings: &Settings) -> TrustedIssuers {
+    let issuers = settings.list(Key::TrustedIssuers).unwrap_or_default();
+    if issuers.iter().any(|issuer| issuer == "*") {
+        return TrustedIssuers::Any;
+    }
+    TrustedIssuers::Only(issuers.to_vec())
+}
+
+/// The settings of every registry that is named anywhere.
+///
+/// # Errors
+/// When the one registry with its own login lacks a part of it.
+pub(crate) fn registries(settings: &Settings) -> anyhow::Result<BTreeMap<String, RegistrySettings>> {
+    let mut registries = settings.registries();
+    for name in settings.list(Key::AllowInsecure).unwrap_or_default() {
+        registries.entry(name.clone()).or_default().insecure = true;
+    }
+    if let Some(found) = settings.find(Key::OciRegistry) {
+        let name = settings.text(Key::OciRegistry).unwrap_or_default();
+        let (user, password) = (settings.text(Key::OciUser), settings.text(Key::OciPassword));
+        let login = Credentials::from_parts(user.map(str::to_owned), password.map(str::to_owned), None)
+            .map_err(|error| usage(format!("{}: {error}", found.origin)))?;
+        registries.entry(name.to_owned()).or_default().credentials = login;
+    }
+    Ok(registries)
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let usual = Limits::default();
+    let number = |key| settings.number(key).and_then(|number| u32::try_from(number).ok());
+    Limits {
+        max_memory_bytes: settings.number(Key::MaxMemory).unwrap_or(usual.max_memory_bytes),
+        max_execution_time: settings.duration(Key::MaxExecutionTime).unwrap_or(usual.max_execution_time),
+        max_concurrent_calls: number(Key::MaxConcurrentCalls).unwrap_or(usual.max_concurrent_calls),
+        max_queued_calls: number(Key::MaxQueuedCalls).unwrap_or(usual.max_queued_calls),
+    }
+}
+
+/// How to log.
+pub(crate) fn log_format(settings: &Settings) -> LogFormat {
+    if settings.text(Key::LogFormat) == Some("json") { LogFormat::Json } else { LogFormat::Text }
+}
+
+/// What to log.
+pub(crate) fn log_level(settings: &Settings) -> &str {
+    settings.text(Key::LogLevel).unwrap_or("info")
+}
+
+/// The config file to read: the one named by a flag or a variable, else `./host_config.json` if it is there.
+pub(crate) fn config_file(flag: Option<PathBuf>, variables: &Variables) -> Option<PathBuf> {
+    let named = flag.or_else(|| variables.config_file().map(|(path, _)| path));
+    named.or_else(|| Some(PathBuf::from(super::DEFAULT_CONFIG_FILE)).filter(|path| path.exists()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings::{env, file};
+    use wattle_identity::keys::KeyKind;
+
+    fn read(text: &str) -> Settings {
+        Settings::new([file::parse(text, Path::new("f.json")).unwrap()])
+    }
+
+    fn home() -> Variables {
+        Variables::of(&[("HOME", "/home/ada")])
+    }
+
+    #[test]
+    fn the_defaults_deny() {
+        let host = host_settings(&Settings::default(), &home(), None).unwrap();
+        assert_eq!(host.lattice, "default");
+        assert_eq!(host.ctl_prefix, "wasmbus.ctl");
+        assert_eq!(host.trusted_issuers, TrustedIssuers::Only(Vec::new()));
+        assert!(!host.allow_file_load && !host.allow_latest && !host.allow_unsigned);
+        assert!(host.component_auction && host.provider_auction);
+        assert_eq!(host.limits, Limits::default());
+        assert_eq!(host.data_dir, Path::new("/home/ada/.local/share/wattle/hosts/default"));
+        assert!(host.admin_address.is_none());
+    }
+
+    #[test]
+    fn a_star_trusts_everybody() {
+        let host = host_settings(&read(r#"{"trusted_issuers": ["*"]}"#), &home(), None).unwrap();
+        assert_eq!(host.trusted_issuers, TrustedIssuers::Any);
+    }
+
+    #[test]
+    fn the_seeds_own_key_is_trusted() {
+        let own = KeyPair::generate(KeyKind::Cluster).unwrap();
+        let other = KeyPair::generate(KeyKind::Cluster).unwrap().public_key();
+        let settings = read(&format!(r#"{{"cluster_issuers": ["{other}"]}}"#));
+        assert_eq!(cluster_issuers(&settings, Some(&own)), [other.clone(), own.public_key()]);
+        assert_eq!(cluster_issuers(&settings, None), [other]);
+    }
+
+    #[test]
+    fn a_registry_login_has_to_be_whole() {
+        let whole = Variables::of(&[
+            ("WASMCLOUD_OCI_REGISTRY", "ghcr.io"),
+            ("WASMCLOUD_OCI_REGISTRY_USER", "ada"),
+            ("WASMCLOUD_OCI_REGISTRY_PASSWORD", "secret"),
+        ]);
+        let settings = Settings::new([env::layer(&whole, |_| true).unwrap()]);
+        assert!(registries(&settings).unwrap()["ghcr.io"].credentials.is_some());
+        let part =
+            Variables::of(&[("WASMCLOUD_OCI_REGISTRY", "ghcr.io"), ("WASMCLOUD_OCI_REGISTRY_USER", "ada")]);
+        let settings = Settings::new([env::layer(&part, |_| true).unwrap()]);
+        let error = registries(&settings).unwrap_err().to_string();
+        assert!(error.contains("WASMCLOUD_OCI_REGISTRY") && error.contains("password"), "{error}");
+    }
+
+    #[test]
+    fn the_named_config_file_wins() {
+        let variables = Variables::of(&[("HOST_CONFIG", "/etc/a.json")]);
+        assert_eq!(config_file(Some("/b.json".into()), &variables), Some("/b.json".into()));
+        assert_eq!(config_file(None, &variables), Some("/etc/a.json".into()));
+    }
+}
