@@ -115,6 +115,7 @@ impl Component {
             revision: metadata.and_then(|metadata| metadata.revision).unwrap_or(0),
             max_instances: self.count,
             limits: self.limits.clone(),
+            config: self.config.clone(),
             digest: Some(self.pinned.digest.clone()),
             state: Some("running".to_owned()),
             reason: None,

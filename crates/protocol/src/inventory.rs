@@ -56,6 +56,9 @@ pub struct ComponentInventory {
     /// Limits as given in the command.
     #[serde(default)]
     pub limits: Option<BTreeMap<String, String>>,
+    /// New in wattle: the named configs that it was started with, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<String>,
     /// New in wattle: digest of the bytes that run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -81,9 +81,20 @@ impl RegistryFlags {
         let store = self.store(reference, context)?;
         let reference = Reference::Oci(reference.clone());
         match store.fetch(&reference, ArtifactKind::Component, None).await {
-            Err(Error::MediaType { .. }) => Ok(store.fetch(&reference, ArtifactKind::Provider, None).await?),
-            other => Ok(other?),
+            Err(Error::MediaType { .. }) => store.fetch(&reference, ArtifactKind::Provider, None).await,
+            other => other,
         }
+        .map_err(explain)
+    }
+}
+
+/// Says which flag helps, where one does.
+pub(crate) fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::NotTls { .. } => {
+            anyhow::Error::from(error).context("the flag --insecure speaks to it without TLS")
+        }
+        error => error.into(),
     }
 }
 

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && wants_json() => {
-            report(&usage(error.render().to_string().trim_end()), Format::Json);
+            let text = error.render().to_string();
+            report(&usage(text.trim_start_matches("error: ").trim_end()), Format::Json);
             return Exit::Usage.into();
         }
         Err(error) => error.exit(),

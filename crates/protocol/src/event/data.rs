@@ -112,7 +112,7 @@ pub struct ComponentEventClaims {
 pub struct ProviderStarted {
     /// Where it runs.
     pub host_id: String,
-    /// Reference as [`event_image_ref`] gives it.
+    /// Reference as [`super::event_image_ref`] gives it.
     pub image_ref: String,
     /// Id of the provider.
     pub provider_id: String,

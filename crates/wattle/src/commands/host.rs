@@ -112,8 +112,8 @@ pub(crate) fn cluster_key(settings: &Settings, path: &Path) -> anyhow::Result<Op
         ),
         Ok(false) => tracing::warn!(
             cluster = public_key,
-            "there was no cluster seed, so one was made; {} is left as it is and has none, so this one lasts until \
-             the host stops: `wattle keys gen cluster` makes one to put into its field cluster_seed",
+            "there was no cluster seed, so one was made, which lasts until the host stops, because {} exists and is \
+             left as it is: `wattle keys gen cluster` makes one to put into its field cluster_seed",
             path.display()
         ),
         Err(error) => tracing::warn!(

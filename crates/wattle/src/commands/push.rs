@@ -9,7 +9,7 @@ use wattle_artifact::{ArtifactKind, OciReference, PushDetails, Reference};
 use wattle_identity::claims::{Claims, ComponentMetadata};
 use wattle_identity::component;
 
-use crate::artifacts::{Content, RegistryFlags, how_to_make_a_component, read_file};
+use crate::artifacts::{Content, RegistryFlags, explain, how_to_make_a_component, read_file};
 use crate::clock::rfc3339;
 use crate::context::Context;
 use crate::failure::{Exit, usage};
@@ -54,7 +54,8 @@ pub(crate) async fn run(args: PushArgs, context: &Context) -> anyhow::Result<Exi
     let store = args.registry.store(&reference, context)?;
     let details = PushDetails { created, ..PushDetails::default() };
     let annotations = args.annotations.into_iter().collect();
-    let pushed = store.push_with(&reference, kind, bytes.into(), annotations, &details).await?;
+    let pushed =
+        store.push_with(&reference, kind, bytes.into(), annotations, &details).await.map_err(explain)?;
     context.print(&PushOutput {
         pinned: pushed.reference.with_digest(&pushed.manifest_digest)?.to_string(),
         reference: pushed.reference.to_string(),

@@ -70,7 +70,7 @@ pub(crate) async fn run(args: ScaleArgs, context: &Context) -> anyhow::Result<Ex
         count,
         component_limits: component.limits,
         host_id: host_id.clone(),
-        config: configs,
+        config: if configs.is_empty() { component.config } else { configs },
         allow_update: false,
     };
     let wait = if no_wait { Wait::No } else { Wait::For(context.timeout_or(OUTCOME)) };

@@ -1,5 +1,6 @@
 //! `wattle up`: a lattice on this machine: a NATS server and a host, until ctrl-c.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -84,8 +85,8 @@ fn folder(flags: &Layer, context: &Context) -> anyhow::Result<PathBuf> {
         Some(Value::Path(folder)) => folder.clone(),
         _ => folders::data(&context.variables)?.join("up"),
     };
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
     folder.canonicalize().with_context(|| format!("cannot use the folder {}", folder.display()))
 }
 

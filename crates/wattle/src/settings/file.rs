@@ -255,7 +255,11 @@ mod tests {
             ("{\n\"lattice\": [\"lab\"]\n}", "`lattice`", "line 2"),
             ("{\n\"lattice\": \"lab\",\n\"lattice_prefix\": \"lab\"\n}", "`lattice_prefix`", "line 3"),
             ("{\n\"cluster_issuers\": [\"SCX\"]\n}", "`cluster_issuers`", "line 2"),
-            ("{\n\"registries\": {\"ghcr.io\": {\"passwort\": \"x\"}}\n}", "`passwort`", "line 2"),
+            (
+                "{\n\"registries\": {\"registry.other.example\": {\"passwort\": \"x\"}}\n}",
+                "`passwort`",
+                "line 2",
+            ),
             ("{\n\"registries\": {\"no host\": {}}\n}", "`registries`", "line 2"),
         ] {
             let error = read(text).unwrap_err().to_string();

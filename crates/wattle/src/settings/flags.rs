@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::layer::{Layer, Origin};
-use super::table::{ROWS, Row, Scope};
+use super::table::{HOST_PORTS, Key, LABEL_PREFIXES, Name, ROWS, Row, Scope};
 use super::value::{Kind, Value};
 
 /// The flags that every command has: which lattice, and how to reach it.
@@ -97,11 +97,10 @@ fn long_help(row: &Row) -> String {
     if !row.default.is_empty() {
         help.push_str(&format!("\n[default: {}]", row.default));
     }
-    let variables: Vec<&str> = row.env.iter().map(|name| name.name).collect();
+    let (variables, fields) = names(row);
     if !variables.is_empty() {
         help.push_str(&format!("\n[environment: {}]", variables.join(", ")));
     }
-    let fields: Vec<&str> = row.file.iter().map(|name| name.name).collect();
     if !fields.is_empty() {
         help.push_str(&format!("\n[host's config file: {}]", fields.join(", ")));
     }
@@ -114,6 +113,20 @@ fn as_written(kind: Kind) -> Kind {
         Kind::Seed(_) => Kind::Secret,
         kind => kind,
     }
+}
+
+/// All environment variables and config fields that say what a row is about.
+fn names(row: &Row) -> (Vec<String>, Vec<String>) {
+    let named = |names: &[Name]| names.iter().map(|name| name.name.to_owned()).collect::<Vec<_>>();
+    let (mut variables, mut fields) = (named(row.env), named(row.file));
+    if row.key == Key::Labels {
+        variables.extend(LABEL_PREFIXES.iter().map(|(prefix, _)| format!("{prefix}name=value")));
+    }
+    for pair in HOST_PORTS.iter().filter(|pair| pair.key == row.key) {
+        variables.extend(pair.env.iter().map(|(host, port)| format!("{host} with {port}")));
+        fields.push(format!("{} with {}", pair.file.0, pair.file.1));
+    }
+    (variables, fields)
 }
 
 fn read(matches: &ArgMatches, scope: Scope) -> Result<Layer, clap::Error> {
@@ -140,7 +153,6 @@ mod tests {
 
     use super::*;
     use crate::settings::layer::Settings;
-    use crate::settings::table::Key;
 
     #[derive(Parser)]
     struct Line {

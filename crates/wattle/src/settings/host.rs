@@ -175,14 +175,16 @@ mod tests {
     #[test]
     fn a_registry_login_has_to_be_whole() {
         let whole = Variables::of(&[
-            ("WASMCLOUD_OCI_REGISTRY", "ghcr.io"),
+            ("WASMCLOUD_OCI_REGISTRY", "registry.other.example"),
             ("WASMCLOUD_OCI_REGISTRY_USER", "ada"),
             ("WASMCLOUD_OCI_REGISTRY_PASSWORD", "secret"),
         ]);
         let settings = Settings::new([env::layer(&whole, |_| true).unwrap()]);
-        assert!(registries(&settings).unwrap()["ghcr.io"].credentials.is_some());
-        let part =
-            Variables::of(&[("WASMCLOUD_OCI_REGISTRY", "ghcr.io"), ("WASMCLOUD_OCI_REGISTRY_USER", "ada")]);
+        assert!(registries(&settings).unwrap()["registry.other.example"].credentials.is_some());
+        let part = Variables::of(&[
+            ("WASMCLOUD_OCI_REGISTRY", "registry.other.example"),
+            ("WASMCLOUD_OCI_REGISTRY_USER", "ada"),
+        ]);
         let settings = Settings::new([env::layer(&part, |_| true).unwrap()]);
         let error = registries(&settings).unwrap_err().to_string();
         assert!(error.contains("WASMCLOUD_OCI_REGISTRY") && error.contains("password"), "{error}");

@@ -82,7 +82,7 @@ mod tests {
             "nats_urls": ["nats://hub:4222"], "nats_jwt": "eyJ", "nats_seed": user_seed.as_str(),
             "host_seed": host_seed.as_str(), "labels": {"zone": "cellar"}, "data_dir": "/var/lib/wattle",
             "admin_address": "127.0.0.1:9090", "allow_insecure": ["localhost:5000"],
-            "oci_registry": "ghcr.io", "oci_registry_user": "ada", "oci_registry_password": "secret",
+            "oci_registry": "registry.other.example", "oci_registry_user": "ada", "oci_registry_password": "secret",
             "registries": {"registry.example": {"username": "ada", "password": "x", "ca": ["/etc/ca.pem"]}},
         });
         Settings::new([file::parse(&text.to_string(), Path::new("f.json")).unwrap()])
@@ -122,7 +122,10 @@ mod tests {
         assert_eq!(read.text(Key::ClusterSeed), Some(cluster.seed().as_str()));
         assert_eq!(read.list(Key::ClusterIssuers).unwrap(), [cluster.public_key()]);
         let registries = host::registries(&read).unwrap();
-        assert!(registries["localhost:5000"].insecure && registries["ghcr.io"].credentials.is_some());
+        assert!(
+            registries["localhost:5000"].insecure
+                && registries["registry.other.example"].credentials.is_some()
+        );
         assert!(row(Key::ClusterSeed).unwrap().shared);
     }
 
