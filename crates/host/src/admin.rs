@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::shared::Shared;
@@ -21,34 +22,48 @@ use crate::shared::Shared;
 /// How long a client may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long to wait after a connection could not be taken, which is mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Takes the address, so that a bad one is found out before anything else starts.
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|reason| Error::AdminAddress { address, reason })
-}
+/// The admin address of a host. It answers from the first moment, while the host still waits for NATS.
+#[derive(Clone)]
+pub(crate) struct Admin(Arc<OnceLock<Weak<Shared>>>);
 
-impl Shared {
-    pub(crate) async fn serve_admin(self: Arc<Self>, listener: TcpListener) {
+impl Admin {
+    /// Takes the address, so that a bad one is found out before anything else starts, and answers until `stopping`.
+    pub(crate) async fn serve(address: SocketAddr, stopping: CancellationToken) -> Result<Self, Error> {
+        let listener =
+            TcpListener::bind(address).await.map_err(|reason| Error::AdminAddress { address, reason })?;
+        let admin = Self(Arc::default());
+        tokio::spawn(stopping.run_until_cancelled_owned(admin.clone().accept(listener)));
+        Ok(admin)
+    }
+
+    /// From now on the host itself says how it is.
+    pub(crate) fn joined(&self, shared: &Arc<Shared>) {
+        if self.0.set(Arc::downgrade(shared)).is_err() {
+            tracing::debug!("the admin address already serves its host");
+        }
+    }
+
+    async fn accept(self, listener: TcpListener) {
         loop {
-            let accepted = tokio::select! {
-                () = self.stopping.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(self.clone().serve_admin_connection(stream))),
+            match listener.accept().await {
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().serve_connection(stream))),
                 Err(error) => {
                     tracing::warn!(%error, "the admin address can't take a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn serve_admin_connection(self: Arc<Self>, stream: TcpStream) {
+    async fn serve_connection(self, stream: TcpStream) {
         let service = service_fn(|request: Request<Incoming>| {
-            let response = self.answer_admin(request.method(), request.uri().path());
+            let response = self.answer(request.method(), request.uri().path());
             std::future::ready(Ok::<_, Infallible>(response))
         });
         let mut server = http1::Builder::new();
@@ -58,7 +73,7 @@ impl Shared {
         }
     }
 
-    fn answer_admin(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(path, "/livez" | "/readyz" | "/metrics") {
             return answer(StatusCode::NOT_FOUND, JSON, r#"{"status":"not found"}"#.to_owned());
         }
@@ -68,10 +83,14 @@ impl Shared {
             return response;
         }
         let ok = || r#"{"status":"ok"}"#.to_owned();
+        let shared = self.0.get().and_then(Weak::upgrade);
         match path {
-            "/metrics" => answer(StatusCode::OK, PROMETHEUS, self.metrics.encode()),
+            "/metrics" => {
+                let text = shared.map(|shared| shared.metrics.encode()).unwrap_or_default();
+                answer(StatusCode::OK, PROMETHEUS, text)
+            }
             "/livez" => answer(StatusCode::OK, JSON, ok()),
-            _ => match self.ready() {
+            _ => match shared.map_or_else(|| Err("waiting for NATS".to_owned()), |shared| shared.ready()) {
                 Ok(()) => answer(StatusCode::OK, JSON, ok()),
                 Err(reason) => {
                     let status = serde_json::json!({ "status": "failure", "reason": reason });

@@ -43,20 +43,26 @@ impl Admission {
         reference: &str,
         pinned: Option<&Pinned>,
     ) -> Result<AdmittedComponent, StartError> {
-        let parsed = match (Reference::parse(reference)?, pinned.and_then(|pinned| pinned.manifest.as_deref())) {
-            (Reference::Builtin(_), _) => {
-                return Err(wrong_kind(reference, "component", "built-in references name providers"));
-            }
-            (Reference::Oci(tag), Some(manifest)) => Reference::Oci(tag.with_digest(manifest)?),
-            (parsed, _) => parsed,
-        };
+        let parsed =
+            match (Reference::parse(reference)?, pinned.and_then(|pinned| pinned.manifest.as_deref())) {
+                (Reference::Builtin(_), _) => {
+                    return Err(wrong_kind(reference, "component", "built-in references name providers"));
+                }
+                (Reference::Oci(tag), Some(manifest)) => Reference::Oci(tag.with_digest(manifest)?),
+                (parsed, _) => parsed,
+            };
         let bytes = pinned.map(|pinned| &*pinned.digest);
         let artifact = self.artifacts.fetch(&parsed, ArtifactKind::Component, bytes).await?;
-        let load = |reason| StartError::Load { reference: reference.to_owned(), reason };
-        check_component(&artifact.bytes).map_err(load)?;
+        let load = |subject, reason| StartError::Load { reference: reference.to_owned(), subject, reason };
+        check_component(&artifact.bytes).map_err(|reason| load(None, reason))?;
         let claims = self.component_claims(reference, &artifact.bytes)?;
-        self.check_signer(reference, &parsed, claims.as_ref().map(|claims| &*claims.claims.issuer))?;
-        let compiled = self.runtime.load(artifact.bytes, &artifact.digest).await.map_err(load)?;
+        let signer = claims.as_ref().map(|verified| (&*verified.claims.issuer, &*verified.claims.subject));
+        self.check_signer(reference, &parsed, signer)?;
+        let compiled = self
+            .runtime
+            .load(artifact.bytes, &artifact.digest)
+            .await
+            .map_err(|reason| load(signer.map(|(_, subject)| subject.to_owned()), reason))?;
         let pinned = Pinned { digest: artifact.digest, manifest: artifact.manifest_digest };
         Ok(AdmittedComponent { compiled, pinned, claims })
     }
@@ -80,7 +86,7 @@ impl Admission {
         let archive = ProviderArchive::read(&artifact.bytes)?;
         let refused = |reason| StartError::Claims { reference: reference.to_owned(), reason };
         let verified = wattle_identity::provider::verify(&archive.claims_jwt, now()).map_err(refused)?;
-        self.check_signer(reference, parsed, Some(&verified.claims.issuer))?;
+        self.check_signer(reference, parsed, Some((&verified.claims.issuer, &verified.claims.subject)))?;
         let target = native_target();
         let Some(binary) = archive.binaries.get(&target) else {
             let held: Vec<_> = archive.binaries.keys().map(String::as_str).collect();
@@ -97,16 +103,17 @@ impl Admission {
         &self,
         reference: &str,
         parsed: &Reference,
-        issuer: Option<&str>,
+        signer: Option<(&str, &str)>,
     ) -> Result<(), StartError> {
-        match (parsed, issuer) {
+        match (parsed, signer) {
             (Reference::File(_), _) => Ok(()),
             (_, None) if self.allow_unsigned => Ok(()),
             (_, None) => Err(StartError::Unsigned { reference: reference.to_owned() }),
-            (_, Some(issuer)) if self.trusted.trusts(issuer) => Ok(()),
-            (_, Some(issuer)) => Err(StartError::UntrustedIssuer {
+            (_, Some((issuer, _))) if self.trusted.trusts(issuer) => Ok(()),
+            (_, Some((issuer, subject))) => Err(StartError::UntrustedIssuer {
                 reference: reference.to_owned(),
                 issuer: issuer.to_owned(),
+                subject: subject.to_owned(),
             }),
         }
     }

@@ -10,7 +10,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::OwnedMutexGuard;
 use wattle_identity::claims::{ComponentMetadata, Verified};
 use wattle_protocol::control::{ScaleComponent, UpdateComponent};
-use wattle_protocol::event::{Annotations, ComponentEventClaims, ComponentScaleFailed, ComponentScaled, Event};
+use wattle_protocol::event::{
+    Annotations, ComponentEventClaims, ComponentScaleFailed, ComponentScaled, Event,
+};
 use wattle_protocol::inventory::ComponentInventory;
 use wattle_protocol::name::check_id;
 use wattle_protocol::state::{ClaimsRecord, ComponentClaims};
@@ -153,7 +155,9 @@ impl Shared {
             Some(running) if running.reference != request.component_ref && request.count > 0 => {
                 let (old, new) = (&running.reference, &request.component_ref);
                 if request.allow_update {
-                    format!("component will be scaled, and then its image reference is updated from {old} to {new}")
+                    format!(
+                        "component will be scaled, and then its image reference is updated from {old} to {new}"
+                    )
                 } else {
                     format!(
                         "image references differ: {old} != {new}; the component will be scaled and keeps {old}, \
@@ -186,7 +190,7 @@ impl Shared {
                     image_ref: reference,
                     max_instances: count,
                     error: error.to_string(),
-                    public_key: None,
+                    public_key: error.public_key(),
                 }))
                 .await;
             }
@@ -262,7 +266,7 @@ impl Shared {
                     image_ref: request.new_component_ref,
                     max_instances: running.count,
                     error: error.to_string(),
-                    public_key: None,
+                    public_key: error.public_key(),
                 }))
                 .await;
             }
@@ -270,7 +274,11 @@ impl Shared {
     }
 
     /// Changes what runs into what is wanted, without a moment in which nothing answers.
-    async fn change(self: &Arc<Self>, running: &Arc<Component>, wanted: Wanted) -> Result<Vec<Event>, StartError> {
+    async fn change(
+        self: &Arc<Self>,
+        running: &Arc<Component>,
+        wanted: Wanted,
+    ) -> Result<Vec<Event>, StartError> {
         let count = wanted.count;
         if wanted.reference != running.reference {
             let component = self.run(wanted, None).await?;
@@ -290,7 +298,10 @@ impl Shared {
     }
 
     /// Starts again what this host ran before: the same bytes, wherever its reference points now.
-    pub(crate) async fn restore_component(self: &Arc<Self>, entry: &ComponentEntry) -> Result<(), StartError> {
+    pub(crate) async fn restore_component(
+        self: &Arc<Self>,
+        entry: &ComponentEntry,
+    ) -> Result<(), StartError> {
         let turn = self.components.turn(&entry.id);
         let _turn = turn.lock_owned().await;
         if self.components.get(&entry.id).is_some() {
@@ -309,7 +320,11 @@ impl Shared {
         Ok(())
     }
 
-    async fn run(self: &Arc<Self>, wanted: Wanted, pinned: Option<&Pinned>) -> Result<Arc<Component>, StartError> {
+    async fn run(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        pinned: Option<&Pinned>,
+    ) -> Result<Arc<Component>, StartError> {
         if self.stopping.is_cancelled() {
             return Err(StartError::Stopping);
         }
@@ -332,17 +347,8 @@ impl Shared {
         served: Served,
     ) -> Arc<Component> {
         let Wanted { id, reference, count, limits, config, annotations } = wanted;
-        let component = Arc::new(Component {
-            id,
-            reference,
-            pinned,
-            count,
-            limits,
-            config,
-            annotations,
-            claims,
-            served,
-        });
+        let component =
+            Arc::new(Component { id, reference, pinned, count, limits, config, annotations, claims, served });
         if let Some(before) = self.components.replace(component.clone())
             && !before.served.is_same(&component.served)
         {
@@ -406,7 +412,8 @@ fn claims_record(verified: &Verified<ComponentMetadata>) -> ClaimsRecord {
 
 fn event_claims(verified: &Verified<ComponentMetadata>) -> ComponentEventClaims {
     let claims = &verified.claims;
-    let moment = |seconds: Option<u64>| seconds.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string());
+    let moment =
+        |seconds: Option<u64>| seconds.map_or_else(|| "never".to_owned(), |seconds| seconds.to_string());
     ComponentEventClaims {
         call_alias: claims.metadata.call_alias.clone(),
         issuer: claims.issuer.clone(),

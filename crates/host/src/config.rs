@@ -25,7 +25,10 @@ pub(crate) fn merge(snapshot: &Snapshot, names: &[String]) -> Result<BTreeMap<St
 }
 
 /// [`merge`] for a command: a config that another host has just written may arrive a moment later.
-pub(crate) async fn merge_soon(store: &Store, names: &[String]) -> Result<BTreeMap<String, String>, StartError> {
+pub(crate) async fn merge_soon(
+    store: &Store,
+    names: &[String],
+) -> Result<BTreeMap<String, String>, StartError> {
     let mut snapshots = store.watch();
     let arrived = async {
         loop {

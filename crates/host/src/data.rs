@@ -106,7 +106,8 @@ impl DataFolder {
         match std::fs::read_to_string(&path) {
             Ok(seed) => {
                 let seed = zeroize::Zeroizing::new(seed);
-                KeyPair::from_seed(&seed).map_err(|error| Error::Key { what: what(), reason: error.to_string() })
+                KeyPair::from_seed(&seed)
+                    .map_err(|error| Error::Key { what: what(), reason: error.to_string() })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let key = KeyPair::generate(KeyKind::Host)
@@ -149,7 +150,10 @@ impl DataFolder {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(Error::DataFolder { path: self.path.clone(), reason: format!("{name}: {error}") });
+                return Err(Error::DataFolder {
+                    path: self.path.clone(),
+                    reason: format!("{name}: {error}"),
+                });
             }
         };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::DataFolder {

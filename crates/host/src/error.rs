@@ -54,7 +54,9 @@ pub enum Error {
         lattice: String,
     },
     /// The admin address can't be listened on.
-    #[error("the admin address {address} can't be listened on: {reason}; choose another with --admin-address")]
+    #[error(
+        "the admin address {address} can't be listened on: {reason}; choose another with --admin-address"
+    )]
     AdminAddress {
         /// The address.
         address: SocketAddr,
@@ -109,12 +111,16 @@ pub enum StartError {
         reference: String,
         /// The account that signed it.
         issuer: String,
+        /// The key of what it signed.
+        subject: String,
     },
     /// It is no component, a damaged one, or one whose imports nothing provides.
     #[error("{reference} can't run: {reason}")]
     Load {
         /// The reference as given.
         reference: String,
+        /// The component's key, where it is signed.
+        subject: Option<String>,
         /// Why not.
         reason: wattle_runtime::LoadError,
     },
@@ -163,4 +169,15 @@ pub enum StartError {
     /// The same component is being started already under another reference, or the host is stopping.
     #[error("the host is stopping and starts nothing more")]
     Stopping,
+}
+
+impl StartError {
+    /// The key of the component that failed, where it was signed and the signature is sound.
+    pub(crate) fn public_key(&self) -> Option<String> {
+        match self {
+            Self::UntrustedIssuer { subject, .. } => Some(subject.clone()),
+            Self::Load { subject, .. } => subject.clone(),
+            _ => None,
+        }
+    }
 }

@@ -13,17 +13,18 @@ use wattle_protocol::event::{Event, HostStarted, HostStopped};
 use wattle_protocol::subject::Subjects;
 use wattle_runtime::{Runtime, RuntimeOptions};
 
+use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::components::Components;
 use crate::data::{DataFolder, RunningList};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::names;
 use crate::names::friendly_name;
 use crate::providers::Providers;
 use crate::restore::Waiting;
 use crate::settings::HostSettings;
 use crate::shared::{Shared, VERSION, public_url};
-use crate::{admin, names};
 
 /// How long a host with the same key may take to answer. Where there is none, the server says so at once.
 const TWIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -66,23 +67,27 @@ impl Host {
     /// server that can't be reached is waited for.
     pub async fn start(settings: HostSettings) -> Result<Self, Error> {
         let subjects = Subjects::with_prefix(&settings.ctl_prefix, &settings.lattice)?;
+        let stopping = CancellationToken::new();
         let admin = match settings.admin_address {
-            Some(address) => Some(admin::listen(address).await?),
+            Some(address) => Some(Admin::serve(address, stopping.clone()).await?),
             None => None,
         };
+        // Whatever ends this start also ends what was begun by it.
+        let begun = stopping.clone().drop_guard();
         let data = DataFolder::open(&settings.data_dir)?;
         let list = if settings.fresh { RunningList::default() } else { data.running()? };
         let key = host_key(&settings, &data)?;
         let admission = admission(&settings, &data)?;
-        let shared = Arc::new(join(settings, subjects, data, key, admission).await?);
-        if let Some(listener) = admin {
-            shared.tasks.spawn(shared.clone().serve_admin(listener));
-        }
+        let shared = Arc::new(join(settings, subjects, data, key, admission, stopping).await?);
         shared.check_alone().await?;
+        if let Some(admin) = admin {
+            admin.joined(&shared);
+        }
         shared.serve_control().await?;
         shared.tasks.spawn(shared.clone().follow_state());
         shared.tasks.spawn(shared.clone().follow_readiness());
         shared.tasks.spawn(shared.clone().restore(list));
+        begun.disarm();
         Ok(Self(shared))
     }
 
@@ -186,7 +191,12 @@ impl Shared {
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
-                _ = heartbeat.tick() => self.publish(Event::HostHeartbeat(Box::new(self.inventory()))).await,
+                _ = heartbeat.tick() => {
+                    if self.is_unsaved() {
+                        self.save_running().await;
+                    }
+                    self.publish(Event::HostHeartbeat(Box::new(self.inventory()))).await;
+                }
             }
         }
     }
@@ -226,8 +236,8 @@ async fn join(
     data: DataFolder,
     key: KeyPair,
     admission: Admission,
+    stopping: CancellationToken,
 ) -> Result<Shared, Error> {
-    let stopping = CancellationToken::new();
     let id = key.public_key();
     let connection = connect_waiting(&settings.control, &stopping).await?;
     let store = Store::open(

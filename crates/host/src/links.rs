@@ -73,7 +73,9 @@ impl Shared {
         for component in self.components.all().iter().filter(|component| !component.config.is_empty()) {
             match config::merge(snapshot, &component.config) {
                 Ok(config) => component.served.set_config(config),
-                Err(error) => tracing::warn!(component = %component.id, %error, "component keeps its last config"),
+                Err(error) => {
+                    tracing::warn!(component = %component.id, %error, "component keeps its last config")
+                }
             }
         }
     }

@@ -89,7 +89,11 @@ impl Metrics {
         registry.register("components", "Components on this host", self.components.clone());
         registry.register("providers", "Providers on this host", self.providers.clone());
         registry.register("links", "Links known to this host", self.links.clone());
-        registry.register("state_ready", "1 while the lattice's state is caught up", self.state_ready.clone());
+        registry.register(
+            "state_ready",
+            "1 while the lattice's state is caught up",
+            self.state_ready.clone(),
+        );
     }
 
     pub(crate) fn call(&self, source: &str, target: &str, outcome: Outcome, took: Duration) {

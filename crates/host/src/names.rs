@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const ADJECTIVES: [&str; 16] = [
-    "amber", "brave", "calm", "dusty", "early", "fair", "gentle", "hardy", "ivory", "keen", "lively", "mellow",
-    "noble", "quiet", "sturdy", "warm",
+    "amber", "brave", "calm", "dusty", "early", "fair", "gentle", "hardy", "ivory", "keen", "lively",
+    "mellow", "noble", "quiet", "sturdy", "warm",
 ];
 const NOUNS: [&str; 16] = [
     "alder", "birch", "cedar", "elm", "fern", "hazel", "heron", "ivy", "juniper", "larch", "maple", "osprey",
@@ -35,7 +35,8 @@ pub(crate) fn built_in_labels() -> BTreeMap<String, String> {
 /// `1d 2h 3m 4s`, without leading zeros.
 pub(crate) fn human_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let parts = [(seconds / 86_400, 'd'), (seconds / 3_600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let parts =
+        [(seconds / 86_400, 'd'), (seconds / 3_600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
     let first = parts.iter().position(|(value, _)| *value > 0).unwrap_or(3);
     parts[first..].iter().map(|(value, unit)| format!("{value}{unit}")).collect::<Vec<_>>().join(" ")
 }

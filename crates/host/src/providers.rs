@@ -11,7 +11,8 @@ use wattle_artifact::Reference;
 use wattle_capabilities::{BUILTIN_NAMES, builtin};
 use wattle_protocol::control::StartProvider;
 use wattle_protocol::event::{
-    Annotations, Event, ProviderHealth, ProviderStartFailed, ProviderStarted, ProviderStopped, event_image_ref,
+    Annotations, Event, ProviderHealth, ProviderStartFailed, ProviderStarted, ProviderStopped,
+    event_image_ref,
 };
 use wattle_protocol::inventory::ProviderInventory;
 use wattle_protocol::link::DEFAULT_LINK_NAME;

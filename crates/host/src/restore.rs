@@ -78,8 +78,10 @@ impl Waiting {
 
     pub(crate) fn problems(&self) -> Vec<String> {
         self.with(|inner| {
-            let components = inner.components.iter().map(|(id, (_, why))| format!("component {id} does not run: {why}"));
-            let providers = inner.providers.iter().map(|(id, (_, why))| format!("provider {id} does not run: {why}"));
+            let components =
+                inner.components.iter().map(|(id, (_, why))| format!("component {id} does not run: {why}"));
+            let providers =
+                inner.providers.iter().map(|(id, (_, why))| format!("provider {id} does not run: {why}"));
             components.chain(providers).collect()
         })
     }
@@ -113,7 +115,9 @@ impl Shared {
         let mut status = self.store.status();
         let settled = status.wait_for(|status| !matches!(status, StoreStatus::Loading));
         if tokio::time::timeout(STATE_PATIENCE, settled).await.is_err() || self.ready().is_err() {
-            tracing::warn!("the lattice's state can't be reached: what ran here is started with the state last known");
+            tracing::warn!(
+                "the lattice's state can't be reached: what ran here is started with the state last known"
+            );
         }
     }
 

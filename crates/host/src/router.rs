@@ -36,9 +36,7 @@ impl Lattice for Router {
         };
         let result = called.await;
         counted.outcome = outcome(&result);
-        result.map(|response| {
-            response.map(|body| body.map_err(BodyError::new).boxed_unsync())
-        })
+        result.map(|response| response.map(|body| body.map_err(BodyError::new).boxed_unsync()))
     }
 }
 
@@ -85,7 +83,9 @@ fn call_error(target: &str, error: ComponentError) -> CallError {
         ComponentError::Busy { .. } => CallError::Busy { target },
         ComponentError::Stopping { .. } => CallError::NotRunning { target },
         ComponentError::Timeout { after, .. } => CallError::Timeout { target, after },
-        error @ ComponentError::NotExported { .. } => CallError::Unsupported { target, reason: error.to_string() },
+        error @ ComponentError::NotExported { .. } => {
+            CallError::Unsupported { target, reason: error.to_string() }
+        }
         error @ (ComponentError::OutOfMemory { .. } | ComponentError::Trapped { .. }) => {
             CallError::Trapped { target, reason: error.to_string() }
         }

@@ -77,7 +77,8 @@ impl Shared {
     /// runs goes on running.
     pub(crate) async fn save_running(&self) {
         let _one_at_a_time = self.saving.lock().await;
-        let mut list = RunningList { components: self.components.entries(), providers: self.providers.entries() };
+        let mut list =
+            RunningList { components: self.components.entries(), providers: self.providers.entries() };
         self.waiting.add_to(&mut list);
         let result = self.data.save_running(&list);
         let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,6 +86,10 @@ impl Shared {
             tracing::error!(%error, "what this host was told to run can't be written down");
             format!("what runs here can't be written down, so a restart would not bring it back: {error}")
         });
+    }
+
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// What runs here, as the control interface and heartbeats say it.
@@ -105,7 +110,9 @@ impl Shared {
 
     fn problems(&self) -> Vec<String> {
         let state = match &*self.store.status().borrow() {
-            StoreStatus::Unreachable { reason, .. } => Some(format!("the lattice's state can't be reached: {reason}")),
+            StoreStatus::Unreachable { reason, .. } => {
+                Some(format!("the lattice's state can't be reached: {reason}"))
+            }
             StoreStatus::Loading => Some("the lattice's state is being loaded".to_owned()),
             StoreStatus::Ready => None,
         };

@@ -181,7 +181,7 @@ pub struct StopProvider {
     pub provider_id: String,
 }
 
-/// `host.stop.{host}`. The payload may also be empty: see [`StopHost::from_payload`].
+/// `host.stop.{host}`. The payload may also be empty, which is all defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopHost {
     /// The host meant; when not empty it must be the receiver.
@@ -193,16 +193,6 @@ pub struct StopHost {
     /// New in wattle: also forget what the host was told to run, so that it starts empty next time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget: bool,
-}
-
-impl StopHost {
-    /// Reads the payload; an empty one stands for all defaults.
-    ///
-    /// # Errors
-    /// When the payload is neither empty nor this request in JSON.
-    pub fn from_payload(payload: &[u8]) -> serde_json::Result<Self> {
-        if payload.is_empty() { Ok(Self::default()) } else { serde_json::from_slice(payload) }
-    }
 }
 
 /// `label.put.{host}`
@@ -367,12 +357,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_without_payload_is_all_defaults() {
-        assert_eq!(StopHost::from_payload(b"").unwrap(), StopHost::default());
-        let read = StopHost::from_payload(br#"{"host_id":"NX","timeout":500}"#).unwrap();
+    fn a_stop_names_its_host_and_time() {
+        let read: StopHost = serde_json::from_str(r#"{"host_id":"NX","timeout":500}"#).unwrap();
         assert_eq!(read, StopHost { host_id: "NX".to_owned(), timeout: Some(500), forget: false });
         assert_eq!(serde_json::to_value(read).unwrap(), json!({ "host_id": "NX", "timeout": 500 }));
-        StopHost::from_payload(b"[").unwrap_err();
     }
 
     #[test]

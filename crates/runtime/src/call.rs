@@ -119,7 +119,10 @@ pub struct Body {
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body").field("component", &self.served.id).field("done", &self.done).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("component", &self.served.id)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,7 +173,9 @@ impl http_body::Body for Body {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => this.broken = Some(error.to_string()),
-                None if this.fate.failed.load(Ordering::Acquire) => this.broken = Some("it was cut short".into()),
+                None if this.fate.failed.load(Ordering::Acquire) => {
+                    this.broken = Some("it was cut short".into());
+                }
                 None => {
                     this.done = true;
                     return Poll::Ready(None);

@@ -74,14 +74,7 @@ impl Runtime {
         let linker = linker(&engine).map_err(RuntimeError::Engine)?;
         start_ticker(&engine)?;
         let instances = Arc::new(Semaphore::new(options.max_instances as usize));
-        Ok(Self(Arc::new(Inner {
-            engine,
-            linker,
-            cache,
-            slots: Mutex::default(),
-            instances,
-            pooled,
-        })))
+        Ok(Self(Arc::new(Inner { engine, linker, cache, slots: Mutex::default(), instances, pooled })))
     }
 
     /// Whether instances come from a pool that was reserved at start. False where the machine's address space is too

@@ -52,9 +52,7 @@ impl Reserved {
                 Ok(response.map(|body| Body::new(body, promised, running, served, fate)))
             }
             // The component's own refusal is an answer: it is told at once, while the instance ends.
-            Ok(Err(error)) if is_refusal(&error) => {
-                Err(Failure::Failed(error).describe(&served, &fate))
-            }
+            Ok(Err(error)) if is_refusal(&error) => Err(Failure::Failed(error).describe(&served, &fate)),
             failed => {
                 let failure = match (running.end().await, failed) {
                     (Err(failure), _) => failure,

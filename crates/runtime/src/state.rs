@@ -27,11 +27,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(
-        id: &Arc<str>,
-        config: WasiConfigVariables,
-        memory: MemoryLimit,
-    ) -> Self {
+    pub(crate) fn new(id: &Arc<str>, config: WasiConfigVariables, memory: MemoryLimit) -> Self {
         let wasi = WasiCtx::builder()
             .stdout(Output::new(id, "stdout"))
             .stderr(Output::new(id, "stderr"))
@@ -39,14 +35,7 @@ impl State {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self {
-            wasi,
-            http: WasiHttpCtx::new(),
-            hooks: Outgoing,
-            table: ResourceTable::new(),
-            config,
-            memory,
-        }
+        Self { wasi, http: WasiHttpCtx::new(), hooks: Outgoing, table: ResourceTable::new(), config, memory }
     }
 
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {

@@ -12,7 +12,8 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Channel, Empty};
 use wattle_runtime::{
-    Body, CallError, ComponentLimits, HttpGeneration, LoadError, Runtime, RuntimeOptions, ServeOptions, Served,
+    Body, CallError, ComponentLimits, HttpGeneration, LoadError, Runtime, RuntimeOptions, ServeOptions,
+    Served,
 };
 
 /// Far longer than anything here takes, so that a test which hangs fails instead.
@@ -154,10 +155,12 @@ async fn loops_and_hangs_end_with_their_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_does_not_keep_others_from_running() {
     let served = serve_with("misbehave", ComponentLimits { max_concurrent_calls: 8, ..limits() }).await;
-    let loops: Vec<_> = (0..6).map(|_| {
-        let served = served.clone();
-        tokio::spawn(async move { call(&served, "/loop").await })
-    }).collect();
+    let loops: Vec<_> = (0..6)
+        .map(|_| {
+            let served = served.clone();
+            tokio::spawn(async move { call(&served, "/loop").await })
+        })
+        .collect();
     for _ in 0..20 {
         assert_alive(&served).await;
     }

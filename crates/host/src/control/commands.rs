@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use wattle_artifact::Credentials;
 use wattle_protocol::control::{
     ComponentAuctionAck, ComponentAuctionRequest, DeleteLabel, Envelope, HostPing, ProviderAuctionAck,
-    ProviderAuctionRequest, PutLabel, PutRegistries, RegistryCredential, ScaleComponent, StartProvider, StopHost,
-    StopProvider, UpdateComponent,
+    ProviderAuctionRequest, PutLabel, PutRegistries, RegistryCredential, ScaleComponent, StartProvider,
+    StopHost, StopProvider, UpdateComponent,
 };
 use wattle_protocol::event::{Event, LabelsChanged};
 use wattle_protocol::name::check_id;
@@ -47,8 +47,7 @@ impl Shared {
     }
 
     pub(super) fn host_stop(self: &Arc<Self>, payload: &[u8]) -> Result<Reply, Refusal> {
-        let request = StopHost::from_payload(payload)
-            .map_err(|error| format!("the command's payload is not what it should be: {error}"))?;
+        let request: StopHost = if payload.is_empty() { StopHost::default() } else { parse(payload)? };
         self.check_addressee(&request.host_id)?;
         self.stop_wanted.request(request.timeout.map_or(STOP_TIMEOUT, Duration::from_millis), request.forget);
         Ok(done("successfully handled stop host"))
@@ -77,6 +76,7 @@ impl Shared {
     pub(super) async fn begin_update(self: Arc<Self>, payload: &[u8]) -> BoxFuture<'static, Reply> {
         let request = parse::<UpdateComponent>(payload).and_then(|request| {
             self.check_addressee(&request.host_id)?;
+            check_id("component_id", &request.component_id).map_err(|error| error.to_string())?;
             Ok(request)
         });
         let request = match request {
@@ -205,7 +205,11 @@ impl Shared {
                 .map_err(|error| format!("registry {registry}: {error}"))?;
             credentials.extend(given.map(|given| (registry, given)));
         }
-        self.admission.artifacts.registries().merge_credentials(credentials).map_err(|error| error.to_string())?;
+        self.admission
+            .artifacts
+            .registries()
+            .merge_credentials(credentials)
+            .map_err(|error| error.to_string())?;
         Ok(done("successfully put registries"))
     }
 }

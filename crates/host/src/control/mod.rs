@@ -65,8 +65,12 @@ impl Shared {
             let mut answering = tokio::task::JoinSet::new();
             for wanted in self.subjects.needs_state() {
                 match self.subscribe(&wanted).await {
-                    Ok(subscription) => drop(answering.spawn(self.clone().answer(subscription, limit.clone()))),
-                    Err(error) => tracing::warn!(subject = %wanted.subject, %error, "can't answer for the lattice's state"),
+                    Ok(subscription) => {
+                        drop(answering.spawn(self.clone().answer(subscription, limit.clone())))
+                    }
+                    Err(error) => {
+                        tracing::warn!(subject = %wanted.subject, %error, "can't answer for the lattice's state")
+                    }
                 }
             }
             let lost = status.wait_for(|status| !matches!(status, StoreStatus::Ready));
@@ -75,7 +79,9 @@ impl Shared {
                 lost = lost => if lost.is_err() { return },
             }
             self.metrics.state_ready.set(0);
-            tracing::warn!("this host leaves questions about the lattice's state to others until it has caught up");
+            tracing::warn!(
+                "this host leaves questions about the lattice's state to others until it has caught up"
+            );
         }
     }
 
@@ -128,7 +134,9 @@ impl Shared {
     /// Before the first time that this host is caught up it can't know what a command means: it tells why, and bids
     /// in no auction. What asks about the host itself is always answered.
     fn not_yet(&self, verb: &ControlVerb) -> Option<Reply> {
-        if matches!(verb, ControlVerb::HostPing | ControlVerb::HostGet | ControlVerb::HostStop) || self.was_ready() {
+        if matches!(verb, ControlVerb::HostPing | ControlVerb::HostGet | ControlVerb::HostStop)
+            || self.was_ready()
+        {
             return None;
         }
         if matches!(verb, ControlVerb::ComponentAuction | ControlVerb::ProviderAuction) {
@@ -158,7 +166,9 @@ impl Shared {
             ControlVerb::ConfigGet(config) => self.config_get(&config),
             ControlVerb::ConfigPut(config) => self.config_put(&config, payload).await,
             ControlVerb::ConfigDel(config) => self.config_del(&config).await,
-            ControlVerb::ComponentScale | ControlVerb::ComponentUpdate => Err("unsupported subject".to_owned()),
+            ControlVerb::ComponentScale | ControlVerb::ComponentUpdate => {
+                Err("unsupported subject".to_owned())
+            }
         };
         result.unwrap_or_else(|refusal| {
             self.metrics.refused(name);
@@ -176,8 +186,13 @@ fn done(message: &str) -> Reply {
     Some(Ack::ok(message).encode())
 }
 
+/// Reads a command. A list is refused: its values would be taken for fields by their position.
 fn parse<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(payload).map_err(|error| format!("the command's payload is not what it should be: {error}"))
+    let unreadable = |reason: String| format!("the command's payload is not what it should be: {reason}");
+    if payload.trim_ascii_start().first() != Some(&b'{') {
+        return Err(unreadable("it is not a JSON object".to_owned()));
+    }
+    serde_json::from_slice(payload).map_err(|error| unreadable(error.to_string()))
 }
 
 fn verb_name(verb: &ControlVerb) -> &'static str {
