@@ -40,6 +40,7 @@ impl CodeCache {
                 return Err(refused(format!("others may write to {}; chmod 700 it", path.display())));
             }
         }
+        sweep(dir, &folder);
         Ok(Self { folder })
     }
 
@@ -73,6 +74,21 @@ impl CodeCache {
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
+    }
+}
+
+/// Removes what no engine of this build can use: code of other engines, and what an interrupted write left behind.
+fn sweep(dir: &Path, current: &Path) {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries(dir).filter(|entry| entry.path() != current) {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::debug!(path = %entry.path().display(), %error, "old compiled code stays");
+        }
+    }
+    for entry in entries(current).filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".tmp")) {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::debug!(path = %entry.path().display(), %error, "a partial file stays");
+        }
     }
 }
 

@@ -2,19 +2,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
-use wasmtime::Store;
+use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::error::CallError;
 use crate::served::Inner;
-use crate::state::{MemoryLimit, State};
+use crate::state::{MAX_RESOURCES, MemoryLimit, State};
+
+/// Bytes that a component may make the host copy out of its memory in one call of a host function.
+const MAX_COPIED: usize = 16 << 20;
 
 /// What an instance lets those know who wait for it, before it is gone.
 #[derive(Default)]
@@ -23,6 +26,8 @@ pub(crate) struct Fate {
     pub(crate) exhausted: AtomicBool,
     /// It ends before its work is done: what looks like the end of its body is none.
     pub(crate) failed: AtomicBool,
+    /// How often it was interrupted because its turn on the processor was over.
+    pub(crate) interruptions: AtomicU32,
 }
 
 /// How an instance ended that did not end well.
@@ -46,6 +51,9 @@ impl Failure {
             Self::Failed(_) if fate.exhausted.load(Ordering::Relaxed) => {
                 CallError::OutOfMemory { id, limit: served.limits.max_memory_bytes }
             }
+            Self::Failed(error) if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() => {
+                CallError::Busy { id, reason: "this host's pool of instances is used up".into() }
+            }
             Self::Failed(error) => CallError::Trapped { id, reason: reason(&error) },
         }
     }
@@ -64,12 +72,17 @@ pub(crate) fn store(served: &Inner, fate: Arc<Fate>) -> Store<State> {
     } else {
         WasiConfigVariables::new()
     };
-    let memory = MemoryLimit::new(served.limits.max_memory_bytes, fate);
-    let mut store = Store::new(&served.compiled.0.engine, State::new(&served.id, config, memory));
+    let memory = MemoryLimit::new(served.limits.max_memory_bytes, fate.clone());
+    let mut store = Store::new(&served.compiled.0.engine, State::new(&served.log, config, memory));
     store.limiter(|state| &mut state.memory);
+    store.set_max_component_handles(MAX_RESOURCES);
+    store.set_hostcall_fuel(MAX_COPIED);
     // At least one tick: a deadline of zero would make each call yield at its first instruction.
     store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
+    store.epoch_deadline_callback(move |_| {
+        fate.interruptions.fetch_add(1, Ordering::Relaxed);
+        Ok(UpdateDeadline::Yield(1))
+    });
     store
 }
 

@@ -9,6 +9,7 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::error::LoadError;
+use crate::lane::Lane;
 use crate::served::{ServeOptions, Served};
 use crate::state::State;
 
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) http: Option<ProxyPre<State>>,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) instances: Arc<Semaphore>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) imports_config: bool,
 }
 
@@ -49,6 +51,7 @@ impl Compiled {
         digest: String,
         linker: &Linker<State>,
         instances: Arc<Semaphore>,
+        lane: Arc<Lane>,
     ) -> Result<Self, LoadError> {
         let engine = component.engine().clone();
         let ty = component.component_type();
@@ -60,7 +63,7 @@ impl Compiled {
             linker.instantiate_pre(component).map_err(|error| LoadError::Imports(format!("{error:#}")))?;
         let http = http_handler(&exports, pre).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let imports_config = imports.iter().any(|name| name.starts_with("wasi:config/"));
-        Ok(Self(Arc::new(Inner { digest, imports, exports, http, engine, instances, imports_config })))
+        Ok(Self(Arc::new(Inner { digest, imports, exports, http, engine, instances, lane, imports_config })))
     }
 
     /// The digest (`sha256:…`) of the bytes that this was compiled from.

@@ -13,13 +13,20 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::cache::CodeCache;
 use crate::compiled::{self, Compiled};
 use crate::error::{LoadError, RuntimeError};
+use crate::lane::Lane;
 use crate::state::State;
 
 /// How often busy components are made to let others run.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A component of one language runtime uses up to this many core instances (Rust one to three, Go four or five).
-const CORE_INSTANCES_PER_COMPONENT: u32 = 5;
+/// What the pool holds for each component instance. Rust components use one to three core instances and one memory,
+/// Go and JavaScript four or five core instances.
+const CORE_INSTANCES: u32 = 5;
+const MEMORIES: u32 = 2;
+
+/// What one component may take of the pool at most, so that a few instances can't use it up.
+const MAX_CORE_INSTANCES: u32 = 30;
+const MAX_MEMORIES: u32 = 8;
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -34,7 +41,7 @@ pub struct RuntimeOptions {
 
 impl Default for RuntimeOptions {
     fn default() -> Self {
-        Self { cache_dir: None, max_instances: 1000, max_memory_bytes: 4 << 30 }
+        Self { cache_dir: None, max_instances: 4000, max_memory_bytes: 4 << 30 }
     }
 }
 
@@ -50,6 +57,7 @@ struct Inner {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     /// One permit per instance that the engine may have at once.
     instances: Arc<Semaphore>,
+    lane: Arc<Lane>,
     pooled: bool,
 }
 
@@ -74,7 +82,15 @@ impl Runtime {
         let linker = linker(&engine).map_err(RuntimeError::Engine)?;
         start_ticker(&engine)?;
         let instances = Arc::new(Semaphore::new(options.max_instances as usize));
-        Ok(Self(Arc::new(Inner { engine, linker, cache, slots: Mutex::default(), instances, pooled })))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            cache,
+            slots: Mutex::default(),
+            instances,
+            lane: Arc::default(),
+            pooled,
+        })))
     }
 
     /// Whether instances come from a pool that was reserved at start. False where the machine's address space is too
@@ -118,7 +134,13 @@ impl Runtime {
                 None => Component::new(&runtime.0.engine, &bytes),
             };
             let component = component.map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-            Compiled::new(&component, digest, &runtime.0.linker, runtime.0.instances.clone())
+            Compiled::new(
+                &component,
+                digest,
+                &runtime.0.linker,
+                runtime.0.instances.clone(),
+                runtime.0.lane.clone(),
+            )
         };
         tokio::task::spawn_blocking(compile)
             .await
@@ -143,13 +165,16 @@ fn engine(options: &RuntimeOptions) -> Result<(Engine, bool), RuntimeError> {
 
 fn pool(options: &RuntimeOptions) -> PoolingAllocationConfig {
     let instances = options.max_instances;
-    let core = instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT);
+    let core = instances.saturating_mul(CORE_INSTANCES);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
         .total_stacks(instances)
         .total_core_instances(core)
-        .total_memories(instances.saturating_mul(2))
+        .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(core)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_CORE_INSTANCES)
         .max_memory_size(usize::try_from(options.max_memory_bytes).unwrap_or(usize::MAX))
         // A dropped instance's pages are given back in batches: one system call for many.
         .decommit_batch_size(16)

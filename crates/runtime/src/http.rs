@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -15,6 +16,7 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView, p3};
 
 use crate::call::{Body, Failure, Fate, Running, store};
 use crate::error::CallError;
+use crate::lane::PATIENCE;
 use crate::served::{Inner, Reserved};
 use crate::state::State;
 
@@ -65,8 +67,28 @@ impl Reserved {
     }
 }
 
-/// Runs one instance to its end. The place is held as long as it lives.
+/// Runs one instance to its end, on the busy lane from the moment that it keeps the processor busy.
 async fn run(
+    place: Reserved,
+    request: Request<WasiBody>,
+    answer: Answer,
+    fate: Arc<Fate>,
+) -> Result<(), Failure> {
+    let compiled = place.served.compiled.clone();
+    let mut work = Box::pin(work(place, request, answer, fate.clone()));
+    let quick = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if fate.interruptions.load(Ordering::Relaxed) >= PATIENCE => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    match quick.await {
+        Some(result) => result,
+        None => Running::new(compiled.0.lane.spawn(work)).end().await,
+    }
+}
+
+/// The place is held as long as the instance lives.
+async fn work(
     place: Reserved,
     request: Request<WasiBody>,
     answer: Answer,

@@ -25,6 +25,7 @@ mod compiled;
 mod engine;
 mod error;
 mod http;
+mod lane;
 mod output;
 mod permits;
 mod served;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 /// One component's permits. Calls beyond them wait in order, in a bounded queue.
 pub(crate) struct Permits {
@@ -13,14 +13,9 @@ pub(crate) struct Permits {
     max_waiting: u32,
 }
 
-/// Why no permit was given.
+/// No more calls are taken at all.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// As many calls wait as may.
-    QueueFull,
-    /// No more calls are taken at all.
-    Closed,
-}
+pub(crate) struct Closed;
 
 impl Permits {
     pub(crate) fn new(count: u32, max_waiting: u32) -> Self {
@@ -32,15 +27,23 @@ impl Permits {
         }
     }
 
-    /// Waits for a permit; dropping the future leaves the queue.
-    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, Refused> {
+    /// A permit that is free now.
+    pub(crate) fn try_acquire(&self) -> Result<Option<OwnedSemaphorePermit>, Closed> {
         match self.semaphore.clone().try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(tokio::sync::TryAcquireError::Closed) => return Err(Refused::Closed),
-            Err(tokio::sync::TryAcquireError::NoPermits) => {}
+            Ok(permit) => Ok(Some(permit)),
+            Err(TryAcquireError::NoPermits) => Ok(None),
+            Err(TryAcquireError::Closed) => Err(Closed),
         }
-        let _place = Place::take(&self.waiting, self.max_waiting).ok_or(Refused::QueueFull)?;
-        self.semaphore.clone().acquire_owned().await.map_err(|_| Refused::Closed)
+    }
+
+    /// Waits for a permit, behind those that wait already.
+    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, Closed> {
+        self.semaphore.clone().acquire_owned().await.map_err(|_| Closed)
+    }
+
+    /// A place in the queue, unless as many wait as may.
+    pub(crate) fn queue(&self) -> Option<Place<'_>> {
+        Place::take(&self.waiting, self.max_waiting)
     }
 
     /// Changes how many calls run at once. Fewer takes effect as running calls end.
@@ -75,7 +78,7 @@ impl Permits {
 }
 
 /// A place in the queue, given back on drop.
-struct Place<'a>(&'a AtomicU32);
+pub(crate) struct Place<'a>(&'a AtomicU32);
 
 impl<'a> Place<'a> {
     fn take(waiting: &'a AtomicU32, max: u32) -> Option<Self> {
@@ -107,24 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn calls_wait_up_to_the_bound_and_are_refused_beyond() {
+    fn the_queue_is_bounded_and_who_leaves_makes_room() {
         let permits = Permits::new(1, 1);
-        let running = now(permits.acquire()).unwrap().unwrap();
+        let running = permits.try_acquire().unwrap().unwrap();
+        assert!(permits.try_acquire().unwrap().is_none());
+        let place = permits.queue().unwrap();
+        assert!(permits.queue().is_none());
         let mut waiting = Box::pin(permits.acquire());
         assert!(now(waiting.as_mut()).is_none());
-        assert_eq!(now(permits.acquire()).unwrap().unwrap_err(), Refused::QueueFull);
         drop(running);
         assert!(now(waiting.as_mut()).unwrap().is_ok());
-    }
-
-    #[test]
-    fn who_gives_up_leaves_the_queue() {
-        let permits = Permits::new(1, 1);
-        let _running = now(permits.acquire()).unwrap().unwrap();
-        let mut waiting = Box::pin(permits.acquire());
-        assert!(now(waiting.as_mut()).is_none());
-        drop(waiting);
-        assert!(now(permits.acquire()).is_none(), "the place in the queue is free again");
+        drop(place);
+        assert!(permits.queue().is_some());
     }
 
     #[tokio::test]
@@ -148,6 +145,7 @@ mod tests {
     fn a_closed_component_takes_no_calls() {
         let permits = Permits::new(1, 1);
         permits.close();
-        assert_eq!(now(permits.acquire()).unwrap().unwrap_err(), Refused::Closed);
+        assert_eq!(permits.try_acquire().unwrap_err(), Closed);
+        assert_eq!(now(permits.acquire()).unwrap().unwrap_err(), Closed);
     }
 }

@@ -9,10 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::compiled::Compiled;
 use crate::error::CallError;
-use crate::permits::{Permits, Refused};
+use crate::output::Log;
+use crate::permits::{Closed, Permits, Place};
 
 /// The bounds within which a component answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) compiled: Compiled,
     pub(crate) limits: ComponentLimits,
     pub(crate) config: ArcSwap<BTreeMap<String, String>>,
+    pub(crate) log: Arc<Log>,
     permits: Permits,
     instances: Arc<Semaphore>,
     pub(crate) calls: TaskTracker,
@@ -62,8 +65,10 @@ impl std::fmt::Debug for Served {
 impl Served {
     pub(crate) fn new(compiled: Compiled, options: ServeOptions) -> Self {
         let instances = compiled.0.instances.clone();
+        let id: Arc<str> = options.id.into();
         Self(Arc::new(Inner {
-            id: options.id.into(),
+            log: Arc::new(Log::new(id.clone())),
+            id,
             limits: options.limits,
             config: ArcSwap::from_pointee(options.config),
             permits: Permits::new(options.limits.max_concurrent_calls, options.limits.max_queued_calls),
@@ -102,7 +107,7 @@ impl Served {
         self.0.config.store(Arc::new(config));
     }
 
-    /// How many calls have an instance now.
+    /// How many calls have or want a place now.
     #[must_use]
     pub fn active_calls(&self) -> usize {
         self.0.calls.len()
@@ -127,6 +132,8 @@ pub struct Reserved {
     /// One of the component's concurrent calls and one of the engine's instances.
     _permits: [OwnedSemaphorePermit; 2],
     pub(crate) deadline: Instant,
+    /// Dropped last: a drain waits for whoever wants or has a place, until nothing is left of it.
+    _counted: TaskTrackerToken,
 }
 
 impl std::fmt::Debug for Reserved {
@@ -143,30 +150,40 @@ impl Served {
     /// Where the component is busy or being stopped, or no place came free in the time that a call may take.
     pub async fn reserve(&self) -> Result<Reserved, CallError> {
         let served = &self.0;
+        let counted = served.calls.token();
         let deadline = Instant::now() + served.limits.max_execution_time;
         let permits = tokio::time::timeout_at(deadline, served.admit()).await.unwrap_or_else(|_| {
             Err(CallError::Timeout { id: served.id.clone(), after: served.limits.max_execution_time })
         })?;
-        Ok(Reserved { served: served.clone(), _permits: permits, deadline })
+        Ok(Reserved { served: served.clone(), _permits: permits, deadline, _counted: counted })
     }
 }
 
 impl Inner {
-    /// One permit of the component and one of the engine's instances; both are given back when the instance is gone.
+    /// One of the component's concurrent calls and one of the engine's instances; both are given back when the
+    /// instance is gone. Who must wait for either has a place in the bounded queue.
     async fn admit(&self) -> Result<[OwnedSemaphorePermit; 2], CallError> {
-        let call = self.permits.acquire().await.map_err(|refused| match refused {
-            Refused::Closed => CallError::Stopping { id: self.id.clone() },
-            Refused::QueueFull => CallError::Busy {
-                id: self.id.clone(),
-                reason: format!(
-                    "{} calls run and {} wait, which is the limit",
-                    self.permits.count(),
-                    self.limits.max_queued_calls
-                ),
-            },
-        })?;
-        let instance = self.instances.clone().acquire_owned();
-        let instance = instance.await.map_err(|_| CallError::Stopping { id: self.id.clone() })?;
-        Ok([call, instance])
+        let stopping = |_| CallError::Stopping { id: self.id.clone() };
+        if let Some(call) = self.permits.try_acquire().map_err(stopping)? {
+            if let Ok(instance) = self.instances.clone().try_acquire_owned() {
+                return Ok([call, instance]);
+            }
+            let _place = self.queue()?;
+            return Ok([call, self.instances.clone().acquire_owned().await.map_err(|_| stopping(Closed))?]);
+        }
+        let _place = self.queue()?;
+        let call = self.permits.acquire().await.map_err(stopping)?;
+        Ok([call, self.instances.clone().acquire_owned().await.map_err(|_| stopping(Closed))?])
+    }
+
+    fn queue(&self) -> Result<Place<'_>, CallError> {
+        self.permits.queue().ok_or_else(|| CallError::Busy {
+            id: self.id.clone(),
+            reason: format!(
+                "{} calls may run and {} may wait, and as many do",
+                self.permits.count(),
+                self.limits.max_queued_calls
+            ),
+        })
     }
 }

@@ -11,10 +11,15 @@ use wasmtime_wasi_http::{
 };
 
 use crate::call::Fate;
-use crate::output::Output;
+use crate::output::{Log, Output};
 
 /// Bytes that a table element counts for.
 const TABLE_ELEMENT: usize = size_of::<usize>();
+
+/// What a component makes the host hold is bounded as its own memory is: resources at once, and bytes of headers in
+/// each of those that hold headers.
+pub(crate) const MAX_RESOURCES: usize = 1024;
+const MAX_FIELDS_BYTES: usize = 64 << 10;
 
 /// The data of one instance's store.
 pub(crate) struct State {
@@ -27,15 +32,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(id: &Arc<str>, config: WasiConfigVariables, memory: MemoryLimit) -> Self {
+    pub(crate) fn new(log: &Arc<Log>, config: WasiConfigVariables, memory: MemoryLimit) -> Self {
         let wasi = WasiCtx::builder()
-            .stdout(Output::new(id, "stdout"))
-            .stderr(Output::new(id, "stderr"))
+            .stdout(Output::new(log, "stdout"))
+            .stderr(Output::new(log, "stderr"))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self { wasi, http: WasiHttpCtx::new(), hooks: Outgoing, table: ResourceTable::new(), config, memory }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
+        Self { wasi, http, hooks: Outgoing, table, config, memory }
     }
 
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
@@ -77,18 +86,22 @@ impl WasiHttpHooks for Outgoing {
 pub(crate) struct MemoryLimit {
     limit: usize,
     used: usize,
+    /// What the last growth added; taken back if the engine then can't grow.
+    last: usize,
     /// Tells the caller, who sees only that the component failed, why it did.
     fate: Arc<Fate>,
 }
 
 impl MemoryLimit {
     pub(crate) fn new(limit: u64, fate: Arc<Fate>) -> Self {
-        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, fate }
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0, last: 0, fate }
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
+        self.last = desired.saturating_sub(current);
+        let used = self.used.saturating_add(self.last);
         if used > self.limit {
+            self.last = 0;
             self.fate.exhausted.store(true, Ordering::Relaxed);
             return false;
         }
@@ -97,7 +110,23 @@ impl MemoryLimit {
     }
 }
 
+impl MemoryLimit {
+    fn take_back(&mut self) {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.last));
+    }
+}
+
 impl ResourceLimiter for MemoryLimit {
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.take_back();
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.take_back();
+        Ok(())
+    }
+
     fn memory_growing(
         &mut self,
         current: usize,
@@ -129,6 +158,12 @@ mod tests {
         assert!(limit.table_growing(0, 5, None).unwrap());
         assert!(!fate.exhausted.load(Ordering::Relaxed));
         assert!(!limit.memory_growing(60, 61, None).unwrap());
+        limit.memory_grow_failed(wasmtime::Error::msg("refused")).unwrap();
+        assert_eq!(limit.used, 100, "what was refused was never counted");
+        limit.limit = 101;
+        assert!(limit.memory_growing(60, 61, None).unwrap());
+        limit.memory_grow_failed(wasmtime::Error::msg("no memory left")).unwrap();
+        assert_eq!(limit.used, 100, "what did not come about counts no more");
         assert!(fate.exhausted.load(Ordering::Relaxed));
     }
 }

@@ -282,3 +282,46 @@ async fn a_truncated_component_is_refused() {
         assert!(matches!(error, LoadError::Invalid(_)), "{length}: {error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loops_leave_the_processor_to_the_rest() {
+    let many = ComponentLimits { max_concurrent_calls: 64, ..limits() };
+    let served = serve_with("misbehave", many).await;
+    let loops: Vec<_> = (0..40)
+        .map(|_| {
+            let served = served.clone();
+            tokio::spawn(async move { call(&served, "/loop").await })
+        })
+        .collect();
+    let started = async {
+        while served.active_calls() < loops.len() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, started).await.expect("all loops run");
+    // Real sockets: what a loop starves first is the readiness of others.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let echo = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut read, mut write) = stream.split();
+        tokio::io::copy(&mut read, &mut write).await.unwrap();
+    });
+    let talk = async {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        for _ in 0..100 {
+            stream.write_all(b"x").await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+        }
+    };
+    // With the loops among the rest, each of the 200 turns would wait for 40 loops of 10 ms.
+    tokio::time::timeout(Duration::from_secs(20), talk)
+        .await
+        .expect("a hundred round trips beside forty loops");
+    echo.abort();
+    for task in loops {
+        task.abort();
+    }
+    assert_all_ended(&served).await;
+}
