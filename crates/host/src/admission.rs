@@ -53,6 +53,10 @@ impl Admission {
             };
         let bytes = pinned.map(|pinned| &*pinned.digest);
         let artifact = self.artifacts.fetch(&parsed, ArtifactKind::Component, bytes).await?;
+        if let Some(pinned) = pinned.filter(|pinned| pinned.digest != artifact.digest) {
+            let (was, is) = (pinned.digest.clone(), artifact.digest);
+            return Err(StartError::Changed { reference: reference.to_owned(), was, is });
+        }
         let load = |subject, reason| StartError::Load { reference: reference.to_owned(), subject, reason };
         check_component(&artifact.bytes).map_err(|reason| load(None, reason))?;
         let claims = self.component_claims(reference, &artifact.bytes)?;
@@ -63,7 +67,8 @@ impl Admission {
             .load(artifact.bytes, &artifact.digest)
             .await
             .map_err(|reason| load(signer.map(|(_, subject)| subject.to_owned()), reason))?;
-        let pinned = Pinned { digest: artifact.digest, manifest: artifact.manifest_digest };
+        let manifest = artifact.manifest_digest.or_else(|| pinned.and_then(|pinned| pinned.manifest.clone()));
+        let pinned = Pinned { digest: artifact.digest, manifest };
         Ok(AdmittedComponent { compiled, pinned, claims })
     }
 

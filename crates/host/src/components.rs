@@ -3,18 +3,16 @@
 //! Commands for one id take effect one after another, in the order in which they came; different ids don't wait for
 //! each other. What runs is one immutable record per id, replaced whole, so calls find it without a lock.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::OwnedMutexGuard;
 use wattle_identity::claims::{ComponentMetadata, Verified};
 use wattle_protocol::control::{ScaleComponent, UpdateComponent};
 use wattle_protocol::event::{
     Annotations, ComponentEventClaims, ComponentScaleFailed, ComponentScaled, Event,
 };
 use wattle_protocol::inventory::ComponentInventory;
-use wattle_protocol::name::check_id;
 use wattle_protocol::state::{ClaimsRecord, ComponentClaims};
 use wattle_runtime::{ServeOptions, Served};
 
@@ -24,6 +22,7 @@ use crate::data::ComponentEntry;
 use crate::error::StartError;
 use crate::limits::component_limits;
 use crate::shared::Shared;
+use crate::turns::{Kind, Turn};
 
 /// One component as it runs now.
 pub(crate) struct Component {
@@ -42,11 +41,7 @@ pub(crate) struct Component {
 #[derive(Default)]
 pub(crate) struct Components {
     running: ArcSwap<BTreeMap<String, Arc<Component>>>,
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
-
-/// The right to change one id.
-pub(crate) type Turn = OwnedMutexGuard<()>;
 
 impl Components {
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Component>> {
@@ -55,13 +50,6 @@ impl Components {
 
     pub(crate) fn all(&self) -> Vec<Arc<Component>> {
         self.running.load().values().cloned().collect()
-    }
-
-    /// A place in the queue of those who want to change `id`: the order of calls is the order of turns.
-    pub(crate) fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        turns.entry(id.to_owned()).or_default().clone()
     }
 
     fn replace(&self, component: Arc<Component>) -> Option<Arc<Component>> {
@@ -176,6 +164,7 @@ impl Shared {
         let asked = request.annotations.clone();
         match self.scale(request).await {
             Ok(events) => {
+                self.waiting.forget_component(&id);
                 self.save_running().await;
                 for event in events {
                     self.publish(event).await;
@@ -198,8 +187,6 @@ impl Shared {
     }
 
     async fn scale(self: &Arc<Self>, request: ScaleComponent) -> Result<Vec<Event>, StartError> {
-        check_id("component_id", &request.component_id)?;
-        self.waiting.forget_component(&request.component_id);
         let running = self.components.get(&request.component_id);
         match (running, request.count) {
             (None, 0) => Ok(vec![Event::ComponentScaled(ComponentScaled {
@@ -241,7 +228,19 @@ impl Shared {
 
     /// Replaces the program of a running component; its count, limits and configs stay.
     pub(crate) async fn update_component(self: &Arc<Self>, request: UpdateComponent, _turn: Turn) {
-        let Some(running) = self.components.get(&request.component_id) else { return };
+        let Some(running) = self.components.get(&request.component_id) else {
+            return self
+                .publish(Event::ComponentScaleFailed(ComponentScaleFailed {
+                    annotations: request.annotations.unwrap_or_default(),
+                    error: format!("component {} not found", request.component_id),
+                    component_id: request.component_id,
+                    host_id: self.id.clone(),
+                    image_ref: request.new_component_ref,
+                    max_instances: 0,
+                    public_key: None,
+                }))
+                .await;
+        };
         let wanted = Wanted {
             id: request.component_id,
             reference: request.new_component_ref.clone(),
@@ -302,9 +301,9 @@ impl Shared {
         self: &Arc<Self>,
         entry: &ComponentEntry,
     ) -> Result<(), StartError> {
-        let turn = self.components.turn(&entry.id);
-        let _turn = turn.lock_owned().await;
-        if self.components.get(&entry.id).is_some() {
+        let _turn = self.turns.queue(Kind::Component, &entry.id).await.await;
+        // A command that came first has the last word.
+        if !self.waiting.has_component(&entry.id) || self.components.get(&entry.id).is_some() {
             return Ok(());
         }
         let wanted = Wanted {
@@ -330,7 +329,11 @@ impl Shared {
         }
         let limits = component_limits(&self.limits, wanted.count, wanted.limits.as_ref())?;
         let config = config::merge_soon(&self.store, &wanted.config).await?;
-        let admitted = self.admission.component(&wanted.reference, pinned).await?;
+        let admitting = async {
+            let _few_at_a_time = self.starting.acquire().await.map_err(|_| StartError::Stopping)?;
+            self.admission.component(&wanted.reference, pinned).await
+        };
+        let admitted = self.stopping.run_until_cancelled(admitting).await.ok_or(StartError::Stopping)??;
         let claims = admitted.claims.map(Arc::new);
         self.remember(&wanted.id, &wanted.reference, claims.as_deref().map(claims_record)).await;
         let served = admitted.compiled.serve(ServeOptions { id: wanted.id.clone(), limits, config });
@@ -372,6 +375,18 @@ impl Shared {
     fn drain(self: &Arc<Self>, component: Arc<Component>) {
         let deadline = self.limits.max_execution_time;
         self.tasks.spawn(async move { component.served.drain(deadline).await });
+    }
+
+    /// [`Shared::remember`] for everything that runs: what was started while the state was out of reach, and what the
+    /// state has lost.
+    pub(crate) async fn remember_all(&self) {
+        for component in self.components.all() {
+            let claims = component.claims.as_deref().map(claims_record);
+            self.remember(&component.id, &component.reference, claims).await;
+        }
+        for provider in self.providers.all() {
+            self.remember(&provider.id, &provider.reference, None).await;
+        }
     }
 
     /// Writes what a workload is into the lattice's state. Where that can't be reached the workload runs all the same.

@@ -60,6 +60,15 @@ impl DataFolder {
     /// Makes the folder if need be, locks it and checks that it can be written to.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let refused = |reason: String| Error::DataFolder { path: path.to_owned(), reason };
+        let is_ours = path.join("layout").exists();
+        // A lock alone is what a start leaves that failed for want of space.
+        let foreign = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lock");
+        let is_used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.any(foreign));
+        if is_used && !is_ours {
+            let reason =
+                "it holds files that are not a host's; name an empty or a new folder with --data-dir";
+            return Err(refused(reason.into()));
+        }
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -168,7 +177,8 @@ impl DataFolder {
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(self.path.join(name))?;
-        Ok(())
+        // The new name itself must survive a loss of power.
+        File::open(&self.path)?.sync_all()
     }
 }
 

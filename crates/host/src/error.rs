@@ -42,6 +42,12 @@ pub enum Error {
         /// The client's word for it.
         reason: String,
     },
+    /// A label that describes the machine is in the settings.
+    #[error("label {key} can't be set: labels that begin with hostcore. describe the machine")]
+    BuiltInLabel {
+        /// The label's key.
+        key: String,
+    },
     /// Another host with the same key answers on this lattice.
     #[error(
         "a host with the key {id} already runs on lattice {lattice}; stop that one, or give this one a seed and a data \
@@ -166,7 +172,27 @@ pub enum StartError {
     /// The provider refused its configuration.
     #[error(transparent)]
     Provider(#[from] wattle_provider::ProviderError),
-    /// The same component is being started already under another reference, or the host is stopping.
+    /// A provider with the id runs already.
+    #[error("provider {id} already runs from {reference}; stop it first")]
+    ProviderRuns {
+        /// Its id.
+        id: String,
+        /// Where it was started from.
+        reference: String,
+    },
+    /// A local file is not what it was when this host was told to run it.
+    #[error(
+        "{reference} has changed since it was started ({was} then, {is} now); start it again if that is meant"
+    )]
+    Changed {
+        /// The reference as given.
+        reference: String,
+        /// Its digest when it was started.
+        was: String,
+        /// Its digest now.
+        is: String,
+    },
+    /// The host is stopping.
     #[error("the host is stopping and starts nothing more")]
     Stopping,
 }

@@ -1,30 +1,42 @@
 //! A host's life: joining a lattice, running, leaving.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use futures::StreamExt;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wattle_artifact::{ArtifactStore, StoreOptions as ArtifactOptions};
 use wattle_identity::keys::{KeyKind, KeyPair};
-use wattle_lattice::{EventPublisher, Store, StoreOptions, StoreStatus, connect_waiting};
+use wattle_lattice::{
+    ConnectionStatus, EventPublisher, Snapshot, Store, StoreOptions, StoreStatus, connect_waiting,
+};
+use wattle_protocol::control::Envelope;
 use wattle_protocol::event::{Event, HostStarted, HostStopped};
+use wattle_protocol::inventory::HostInventory;
 use wattle_protocol::subject::Subjects;
 use wattle_runtime::{Runtime, RuntimeOptions};
 
 use crate::admin::Admin;
 use crate::admission::Admission;
 use crate::components::Components;
+use crate::control::STOP_TIMEOUT;
 use crate::data::{DataFolder, RunningList};
 use crate::error::Error;
+use crate::links::KeptState;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::names::friendly_name;
 use crate::providers::Providers;
 use crate::restore::Waiting;
 use crate::settings::HostSettings;
-use crate::shared::{Shared, VERSION, public_url};
+use crate::shared::{Shared, VERSION};
+use crate::turns::Turns;
+
+/// Artifacts that are fetched and compiled at once.
+const CONCURRENT_STARTS: usize = 4;
 
 /// How long a host with the same key may take to answer. Where there is none, the server says so at once.
 const TWIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,6 +79,9 @@ impl Host {
     /// server that can't be reached is waited for.
     pub async fn start(settings: HostSettings) -> Result<Self, Error> {
         let subjects = Subjects::with_prefix(&settings.ctl_prefix, &settings.lattice)?;
+        if let Some(key) = settings.labels.keys().find(|key| names::is_built_in(key)) {
+            return Err(Error::BuiltInLabel { key: key.clone() });
+        }
         let stopping = CancellationToken::new();
         let admin = match settings.admin_address {
             Some(address) => Some(Admin::serve(address, stopping.clone()).await?),
@@ -83,10 +98,14 @@ impl Host {
         if let Some(admin) = admin {
             admin.joined(&shared);
         }
+        shared.waiting.fill(list);
         shared.serve_control().await?;
         shared.tasks.spawn(shared.clone().follow_state());
         shared.tasks.spawn(shared.clone().follow_readiness());
-        shared.tasks.spawn(shared.clone().restore(list));
+        shared.tasks.spawn(shared.clone().follow_state_loss());
+        shared.tasks.spawn(shared.clone().follow_connection());
+        shared.tasks.spawn(shared.clone().restore());
+        shared.tasks.spawn(shared.clone().watch_for_twin());
         begun.disarm();
         Ok(Self(shared))
     }
@@ -128,14 +147,13 @@ impl Host {
         let shared = self.0;
         let deadline = tokio::time::Instant::now() + request.timeout;
         if request.forget {
-            shared.waiting.forget_all();
-            if let Err(error) = shared.data.save_running(&RunningList::default()) {
-                tracing::error!(%error, "the list of what this host was told to run can't be cleared");
-            }
+            shared.forgotten.store(true, Ordering::Relaxed);
+            shared.save_running().await;
         }
         shared.stopping.cancel();
         if tokio::time::timeout_at(deadline, shared.drain_all()).await.is_err() {
-            tracing::warn!("what ran did not finish in time and was ended");
+            tracing::warn!("what ran did not finish in time and is ended");
+            shared.components.all().iter().for_each(|component| component.served.end());
         }
         let labels = shared.labels();
         shared.publish(Event::HostStopped(HostStopped { labels })).await;
@@ -157,6 +175,30 @@ impl Shared {
         }
     }
 
+    /// Two hosts that start at the same moment don't hear each other before they listen. One of them goes: the one whose
+    /// instance has the higher name.
+    async fn watch_for_twin(self: Arc<Self>) {
+        let client = self.connection.client();
+        let inbox = client.new_inbox();
+        let subject = self.subjects.host_get(&self.id);
+        let Ok(mut answers) = client.subscribe(inbox.clone()).await else { return };
+        if client.publish_with_reply(subject, inbox, bytes::Bytes::new()).await.is_err() {
+            return;
+        }
+        let deadline = tokio::time::Instant::now() + TWIN_PATIENCE;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            let inventory: Option<HostInventory> = serde_json::from_slice::<Envelope<_>>(&answer.payload)
+                .ok()
+                .and_then(|envelope| envelope.response);
+            let other = inventory.and_then(|inventory| inventory.instance).unwrap_or_default();
+            if other < self.instance {
+                tracing::error!(host = %self.id, "another host with this key runs on the lattice: this one ends");
+                self.stop_wanted.request(STOP_TIMEOUT, false);
+                return;
+            }
+        }
+    }
+
     /// Providers first: they are where calls come from.
     async fn drain_all(self: &Arc<Self>) {
         futures::future::join_all(self.providers.all().iter().map(|provider| self.shut_down(provider))).await;
@@ -166,6 +208,36 @@ impl Shared {
         futures::future::join_all(drains).await;
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Logs when NATS is lost, why, and when it is back.
+    async fn follow_connection(self: Arc<Self>) {
+        let mut status = self.connection.status();
+        status.mark_unchanged();
+        while let Some(Ok(())) = self.stopping.run_until_cancelled(status.changed()).await {
+            match &*status.borrow_and_update() {
+                ConnectionStatus::Connected(url) => tracing::info!(%url, "connected to NATS again"),
+                ConnectionStatus::Disconnected(reason) => {
+                    tracing::warn!(%reason, "NATS is lost: what runs goes on, and the host comes back by itself");
+                }
+            }
+        }
+    }
+
+    /// Writes into the state what runs here, whenever the state is there again.
+    async fn follow_state_loss(self: Arc<Self>) {
+        let mut status = self.store.status();
+        loop {
+            let ready = status.wait_for(|status| matches!(status, StoreStatus::Ready));
+            if self.stopping.run_until_cancelled(ready).await.is_none_or(|ready| ready.is_err()) {
+                return;
+            }
+            self.remember_all().await;
+            let lost = status.wait_for(|status| !matches!(status, StoreStatus::Ready));
+            if self.stopping.run_until_cancelled(lost).await.is_none_or(|lost| lost.is_err()) {
+                return;
+            }
+        }
     }
 
     /// Says that the host has started once it knows the lattice's state, and then how it is at every heartbeat.
@@ -230,6 +302,13 @@ fn admission(settings: &HostSettings, data: &DataFolder) -> Result<Admission, Er
     })
 }
 
+/// The state as this host last knew it, if it is that of this lattice.
+fn last_state(data: &DataFolder, settings: &HostSettings) -> Option<Snapshot> {
+    let kept: KeptState = data.last_state()?;
+    let same = kept.lattice == settings.lattice && kept.domain == settings.js_domain;
+    same.then(|| Arc::unwrap_or_clone(kept.snapshot))
+}
+
 async fn join(
     settings: HostSettings,
     subjects: Subjects,
@@ -245,7 +324,7 @@ async fn join(
         StoreOptions {
             lattice: settings.lattice.clone(),
             domain: settings.js_domain.clone(),
-            cached: data.last_state(),
+            cached: last_state(&data, &settings),
         },
     )?;
     let mut labels = names::built_in_labels();
@@ -253,7 +332,6 @@ async fn join(
     Ok(Shared {
         friendly_name: friendly_name(&id),
         events: EventPublisher::new(&connection, &settings.lattice, &id)?,
-        control_url: public_url(&settings.control),
         id,
         subjects,
         js_domain: settings.js_domain,
@@ -272,6 +350,10 @@ async fn join(
         components: Components::default(),
         providers: Providers::default(),
         waiting: Waiting::default(),
+        turns: Turns::default(),
+        starting: Semaphore::new(CONCURRENT_STARTS),
+        forgotten: AtomicBool::new(false),
+        instance: uuid::Uuid::new_v4().to_string(),
         changed: Notify::new(),
         tasks: TaskTracker::new(),
         stopping,

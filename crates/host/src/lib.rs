@@ -34,6 +34,7 @@ mod restore;
 mod router;
 mod settings;
 mod shared;
+mod turns;
 
 pub use error::{Error, StartError};
 pub use host::{Host, StopRequest};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wattle_lattice::Snapshot;
 use wattle_protocol::link::Link;
 use wattle_provider::{LinkKey, ResolvedLink};
@@ -16,15 +17,26 @@ use crate::shared::Shared;
 /// How long after a refusal a provider is told again: what was in the way (a port in use) may be gone.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// What a provider's problems with its own configuration are noted under.
+const CONFIGURATION: &str = "configuration";
+
 /// How often the copy of the state on disk is renewed at most.
 const SAVE: Duration = Duration::from_secs(1);
+
+/// The copy of the state on disk, and whose it is.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct KeptState {
+    pub(crate) lattice: String,
+    pub(crate) domain: Option<String>,
+    pub(crate) snapshot: Arc<Snapshot>,
+}
 
 impl Shared {
     /// Tells components and providers of every change, until the host stops.
     pub(crate) async fn follow_state(self: Arc<Self>) {
         let mut snapshots = self.store.watch();
         let mut saved = tokio::time::Instant::now();
-        let mut unsaved = false;
+        let mut unsaved = true;
         loop {
             let snapshot = snapshots.borrow_and_update().clone();
             self.metrics.links.set(snapshot.specs.values().map(|spec| spec.links.len() as i64).sum());
@@ -34,8 +46,8 @@ impl Shared {
                 refused |= !self.tell(&provider).await;
             }
             if unsaved && saved.elapsed() >= SAVE {
-                self.save_state(snapshot).await;
-                (saved, unsaved) = (tokio::time::Instant::now(), false);
+                unsaved = !self.save_state(snapshot).await;
+                saved = tokio::time::Instant::now();
             }
             let retry = async {
                 match (refused, unsaved) {
@@ -56,16 +68,21 @@ impl Shared {
         }
     }
 
-    async fn save_state(self: &Arc<Self>, snapshot: Arc<Snapshot>) {
-        // Only what was seen complete is worth keeping.
+    /// Keeps a copy of the state, if it is complete; `false` where it was not kept.
+    async fn save_state(self: &Arc<Self>, snapshot: Arc<Snapshot>) -> bool {
         if self.ready().is_err() {
-            return;
+            return false;
         }
         let shared = self.clone();
-        let saved = tokio::task::spawn_blocking(move || shared.data.save_state(&*snapshot)).await;
-        if let Ok(Err(error)) = saved {
+        let keep = move || {
+            let (lattice, domain) = (shared.lattice().to_owned(), shared.js_domain.clone());
+            shared.data.save_state(&KeptState { lattice, domain, snapshot })
+        };
+        let saved = tokio::task::spawn_blocking(keep).await;
+        if let Ok(Err(error)) = &saved {
             tracing::warn!(%error, "the copy of the lattice's state can't be written");
         }
+        matches!(saved, Ok(Ok(())))
     }
 
     /// Gives components their configs as they are now; a config that was deleted leaves the last known one.
@@ -94,8 +111,11 @@ impl Shared {
         for key in gone {
             told.links.remove(&key);
             running.provider.link_deleted(&key).await;
-            running.note(&key.to_string(), None);
         }
+        let subjects: Vec<_> = wanted.keys().map(ToString::to_string).collect();
+        running.keep_problems(|subject| {
+            matches!(subject, "health" | CONFIGURATION) || subjects.iter().any(|wanted| wanted == subject)
+        });
         let mut all = configured;
         for (key, link) in wanted {
             all &= self.tell_link(running, &mut told, key, link).await;
@@ -105,14 +125,17 @@ impl Shared {
 
     async fn tell_config(&self, running: &RunningProvider, told: &mut Told, snapshot: &Snapshot) -> bool {
         let result = match config::merge(snapshot, &running.config) {
-            Ok(config) if config == told.config => return true,
-            Ok(config) => {
-                told.config.clone_from(&config);
-                running.provider.configure(config).await.map_err(StartError::from)
-            }
+            Ok(config) if config == told.config => Ok(()),
+            Ok(config) => match running.provider.configure(config.clone()).await {
+                Ok(()) => {
+                    told.config = config;
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            },
             Err(error) => Err(error),
         };
-        note(running, "configuration", result)
+        note(running, CONFIGURATION, result)
     }
 
     async fn tell_link(
@@ -128,7 +151,7 @@ impl Shared {
             Err(error) => return note(running, &subject, Err(error)),
         };
         if told.links.get(&key).is_some_and(|(known, taken)| *taken && *known == link) {
-            return true;
+            return note(running, &subject, Ok(()));
         }
         let result = running.provider.link_put(link.clone()).await.map_err(StartError::from);
         told.links.insert(key, (link, result.is_ok()));
@@ -153,16 +176,8 @@ type Wanted = BTreeMap<LinkKey, Result<ResolvedLink, StartError>>;
 /// The links in which `id` is source or target, with the configs of both ends.
 fn wanted_links(snapshot: &Snapshot, id: &str) -> Wanted {
     let links = snapshot.specs.values().flat_map(|spec| &spec.links);
-    let mut wanted = Wanted::new();
-    for link in links.filter(|link| link.source_id == id || link.target == id) {
-        let resolved = resolve(snapshot, link);
-        // Several links of one key differ in their interfaces only: the provider sees them as one.
-        match (wanted.get_mut(&key(link)), resolved) {
-            (Some(Ok(known)), Ok(more)) => known.interfaces.extend(more.interfaces),
-            (_, resolved) => drop(wanted.insert(key(link), resolved)),
-        }
-    }
-    wanted
+    let concerned = links.filter(|link| link.source_id == id || link.target == id);
+    concerned.map(|link| (key(link), resolve(snapshot, link))).collect()
 }
 
 fn key(link: &Link) -> LinkKey {

@@ -13,7 +13,12 @@ const NOUNS: [&str; 16] = [
 ];
 
 /// The prefix of labels that describe the machine; nobody sets those.
-pub(crate) const BUILT_IN_PREFIX: &str = "hostcore.";
+const BUILT_IN_PREFIX: &str = "hostcore.";
+
+/// Whether a label describes the machine, and so can't be set by anyone.
+pub(crate) fn is_built_in(label: &str) -> bool {
+    label.to_ascii_lowercase().starts_with(BUILT_IN_PREFIX)
+}
 
 /// `adjective-noun-NNNN`, always the same for one host key.
 pub(crate) fn friendly_name(host_id: &str) -> String {

@@ -16,7 +16,6 @@ use wattle_protocol::event::{
 };
 use wattle_protocol::inventory::ProviderInventory;
 use wattle_protocol::link::DEFAULT_LINK_NAME;
-use wattle_protocol::name::check_id;
 use wattle_provider::{LinkKey, Provider, ResolvedLink};
 
 use crate::config;
@@ -24,6 +23,7 @@ use crate::data::ProviderEntry;
 use crate::error::StartError;
 use crate::router::Router;
 use crate::shared::Shared;
+use crate::turns::{Kind, Turn};
 
 /// When a provider's health is asked for the first time after its start, and how often from then on.
 const FIRST_HEALTH_CHECK: Duration = Duration::from_secs(5);
@@ -55,8 +55,6 @@ pub(crate) struct Told {
 #[derive(Default)]
 pub(crate) struct Providers {
     running: ArcSwap<BTreeMap<String, Arc<RunningProvider>>>,
-    /// One start or stop at a time.
-    changing: tokio::sync::Mutex<()>,
 }
 
 impl Providers {
@@ -100,6 +98,11 @@ impl Providers {
 }
 
 impl RunningProvider {
+    /// Forgets what was wrong with links that are gone.
+    pub(crate) fn keep_problems(&self, keep: impl Fn(&str) -> bool) {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).retain(|subject, _| keep(subject));
+    }
+
     fn inventory(&self) -> ProviderInventory {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         let reason: Vec<_> = problems.values().cloned().collect();
@@ -126,7 +129,7 @@ impl RunningProvider {
 
 impl Shared {
     /// Starts a provider and says by event how that went.
-    pub(crate) async fn start_provider(self: &Arc<Self>, request: StartProvider) {
+    pub(crate) async fn start_provider(self: &Arc<Self>, request: StartProvider, turn: Turn) {
         let (id, reference) = (request.provider_id.clone(), request.provider_ref.clone());
         let entry = ProviderEntry {
             id: id.clone(),
@@ -134,9 +137,11 @@ impl Shared {
             config: request.config,
             annotations: request.annotations.unwrap_or_default(),
         };
-        self.waiting.forget_provider(&id);
-        match self.run_provider(&entry).await {
-            Ok(()) => self.save_running().await,
+        match self.run_provider(&entry, &turn).await {
+            Ok(()) => {
+                self.waiting.forget_provider(&id);
+                self.save_running().await;
+            }
             Err(error) => {
                 tracing::warn!(provider = %id, %reference, %error, "provider can't be started");
                 self.publish(Event::ProviderStartFailed(ProviderStartFailed {
@@ -152,14 +157,13 @@ impl Shared {
     }
 
     /// Runs a provider with its configuration and the links that there are; then it counts as started.
-    pub(crate) async fn run_provider(self: &Arc<Self>, entry: &ProviderEntry) -> Result<(), StartError> {
-        check_id("provider_id", &entry.id)?;
-        let _one_at_a_time = self.providers.changing.lock().await;
+    async fn run_provider(self: &Arc<Self>, entry: &ProviderEntry, _turn: &Turn) -> Result<(), StartError> {
         if self.stopping.is_cancelled() {
             return Err(StartError::Stopping);
         }
-        if self.providers.get(&entry.id).is_some() {
-            return Ok(());
+        if let Some(running) = self.providers.get(&entry.id) {
+            let (id, reference) = (running.id.clone(), running.reference.clone());
+            return Err(StartError::ProviderRuns { id, reference });
         }
         let provider = self.make_provider(entry).await?;
         let config = config::merge_soon(&self.store, &entry.config).await?;
@@ -191,6 +195,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Starts again what this host ran before.
+    pub(crate) async fn restore_provider(self: &Arc<Self>, entry: &ProviderEntry) -> Result<(), StartError> {
+        let turn = self.turns.queue(Kind::Provider, &entry.id).await.await;
+        // A command that came first has the last word.
+        if !self.waiting.has_provider(&entry.id) || self.providers.get(&entry.id).is_some() {
+            return Ok(());
+        }
+        self.run_provider(entry, &turn).await
+    }
+
     async fn make_provider(self: &Arc<Self>, entry: &ProviderEntry) -> Result<Arc<dyn Provider>, StartError> {
         match Reference::parse(&entry.reference)? {
             Reference::Builtin(name) => {
@@ -199,7 +213,9 @@ impl Shared {
                     .ok_or_else(|| StartError::NoBuiltin { name, known: BUILTIN_NAMES.join(", ") })
             }
             parsed => {
-                let verified = self.admission.provider(&entry.reference, &parsed).await?;
+                let admitting = self.admission.provider(&entry.reference, &parsed);
+                let verified =
+                    self.stopping.run_until_cancelled(admitting).await.ok_or(StartError::Stopping)??;
                 let name = verified.claims.metadata.name.unwrap_or_else(|| "without a name".to_owned());
                 Err(StartError::ForeignProvider { reference: entry.reference.clone(), name })
             }
@@ -207,12 +223,13 @@ impl Shared {
     }
 
     /// Lets a provider finish what it has taken, ends it, and says so. `false` where no such provider runs here.
-    pub(crate) async fn stop_provider(self: &Arc<Self>, id: &str) -> bool {
-        let _one_at_a_time = self.providers.changing.lock().await;
+    pub(crate) async fn stop_provider(self: &Arc<Self>, id: &str, _turn: &Turn) -> bool {
+        self.waiting.forget_provider(id);
         let Some(running) = self.providers.get(id) else { return false };
         self.providers.remove(id);
         self.count_providers();
         self.shut_down(&running).await;
+        self.save_running().await;
         self.publish(Event::ProviderStopped(ProviderStopped::new(
             &self.id,
             id,
@@ -226,7 +243,12 @@ impl Shared {
     /// Ends a provider; it has until the configured delay to finish.
     pub(crate) async fn shut_down(&self, running: &RunningProvider) {
         running.stopped.cancel();
-        if tokio::time::timeout(self.provider_shutdown_delay, running.provider.shutdown()).await.is_err() {
+        let ended = async {
+            // It is told one thing after another, this last.
+            let _told = running.told.lock().await;
+            running.provider.shutdown().await;
+        };
+        if tokio::time::timeout(self.provider_shutdown_delay, ended).await.is_err() {
             tracing::warn!(provider = %running.id, "provider did not finish in time and was ended");
         }
     }

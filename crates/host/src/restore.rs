@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::{join, join_all};
 use wattle_lattice::StoreStatus;
 
 use crate::data::{ComponentEntry, ProviderEntry, RunningList};
+use crate::error::StartError;
 use crate::shared::Shared;
 
 /// What carries this annotation is brought back by the deployment manager that it names, not by the host.
@@ -34,7 +36,7 @@ impl Waiting {
         use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn fill(&self, list: RunningList) {
+    pub(crate) fn fill(&self, list: RunningList) {
         let reason = || "it is not started again yet".to_owned();
         self.with(|inner| {
             let managed = |annotations: &BTreeMap<String, String>| annotations.contains_key(MANAGED_BY);
@@ -47,17 +49,21 @@ impl Waiting {
         });
     }
 
-    /// A command for this id was given: what it was before no longer matters.
+    pub(crate) fn has_component(&self, id: &str) -> bool {
+        self.with(|inner| inner.components.contains_key(id))
+    }
+
+    pub(crate) fn has_provider(&self, id: &str) -> bool {
+        self.with(|inner| inner.providers.contains_key(id))
+    }
+
+    /// A command for this id took effect: what it was before no longer matters.
     pub(crate) fn forget_component(&self, id: &str) {
         self.with(|inner| inner.components.remove(id));
     }
 
     pub(crate) fn forget_provider(&self, id: &str) {
         self.with(|inner| inner.providers.remove(id));
-    }
-
-    pub(crate) fn forget_all(&self) {
-        self.with(|inner| *inner = Inner::default());
     }
 
     /// Adds what waits to the list of what runs; what came back a moment ago is already there.
@@ -86,15 +92,34 @@ impl Waiting {
         })
     }
 
+    fn settle_component(&self, id: &str, result: Result<(), StartError>) {
+        self.with(|inner| match result {
+            Ok(()) => drop(inner.components.remove(id)),
+            Err(error) => {
+                tracing::warn!(component = %id, %error, "component is not back yet");
+                inner.components.entry(id.to_owned()).and_modify(|(_, why)| *why = error.to_string());
+            }
+        });
+    }
+
+    fn settle_provider(&self, id: &str, result: Result<(), StartError>) {
+        self.with(|inner| match result {
+            Ok(()) => drop(inner.providers.remove(id)),
+            Err(error) => {
+                tracing::warn!(provider = %id, %error, "provider is not back yet");
+                inner.providers.entry(id.to_owned()).and_modify(|(_, why)| *why = error.to_string());
+            }
+        });
+    }
+
     fn is_empty(&self) -> bool {
         self.with(|inner| inner.components.is_empty() && inner.providers.is_empty())
     }
 }
 
 impl Shared {
-    /// Starts what the list names, and tries again what does not come back, until it does or a command replaces it.
-    pub(crate) async fn restore(self: Arc<Self>, list: RunningList) {
-        self.waiting.fill(list);
+    /// Starts what waits, and tries again what does not come back, until it does or a command replaces it.
+    pub(crate) async fn restore(self: Arc<Self>) {
         self.await_state().await;
         let mut pause = FIRST_RETRY;
         while !self.waiting.is_empty() {
@@ -127,31 +152,17 @@ impl Shared {
             let providers: Vec<_> = inner.providers.values().map(|(entry, _)| entry.clone()).collect();
             (components, providers)
         });
-        for entry in components {
-            match self.restore_component(&entry).await {
-                Ok(()) => self.waiting.forget_component(&entry.id),
-                Err(error) => {
-                    tracing::warn!(component = %entry.id, %error, "component is not back yet");
-                    self.waiting.with(|inner| {
-                        if let Some((_, reason)) = inner.components.get_mut(&entry.id) {
-                            *reason = error.to_string();
-                        }
-                    });
-                }
-            }
-        }
-        for entry in providers {
-            match self.run_provider(&entry).await {
-                Ok(()) => self.waiting.forget_provider(&entry.id),
-                Err(error) => {
-                    tracing::warn!(provider = %entry.id, %error, "provider is not back yet");
-                    self.waiting.with(|inner| {
-                        if let Some((_, reason)) = inner.providers.get_mut(&entry.id) {
-                            *reason = error.to_string();
-                        }
-                    });
-                }
-            }
+        let components = components.iter().map(|entry| async {
+            let result = self.restore_component(entry).await;
+            self.waiting.settle_component(&entry.id, result);
+        });
+        let providers = providers.iter().map(|entry| async {
+            let result = self.restore_provider(entry).await;
+            self.waiting.settle_provider(&entry.id, result);
+        });
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            _ = join(join_all(components), join_all(providers)) => {}
         }
     }
 }

@@ -28,9 +28,9 @@ impl Lattice for Router {
     async fn handle_http(&self, call: HttpCall) -> Result<Response<Body>, CallError> {
         let HttpCall { source, target, link_name, request } = call;
         let Some(shared) = self.0.upgrade() else { return Err(CallError::NotRunning { target }) };
+        shared.check_link(&source, &target, &link_name)?;
         let mut counted = Counted::new(&shared.metrics, &source, &target);
         let called = async {
-            shared.check_link(&source, &target, &link_name)?;
             let place = shared.reserve(&target).await?;
             place.handle_http(request).await.map_err(|error| call_error(&target, error))
         };

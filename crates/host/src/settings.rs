@@ -83,8 +83,6 @@ pub struct Limits {
     pub max_memory_bytes: u64,
     /// Wall-clock time of one call.
     pub max_execution_time: Duration,
-    /// Concurrent calls, where a start command gives no count.
-    pub max_concurrent_calls: u32,
     /// Calls that may wait for one of the concurrent ones to end, before the component is "busy".
     pub max_queued_calls: u32,
 }
@@ -94,7 +92,6 @@ impl Default for Limits {
         Self {
             max_memory_bytes: 256 << 20,
             max_execution_time: Duration::from_secs(600),
-            max_concurrent_calls: 1000,
             max_queued_calls: 1000,
         }
     }

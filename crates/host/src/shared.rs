@@ -1,13 +1,14 @@
 //! What the parts of one host share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wattle_lattice::{ConnectOptions, Connection, EventPublisher, Store, StoreStatus};
+use wattle_lattice::{Connection, EventPublisher, Store, StoreStatus};
 use wattle_protocol::event::Event;
 use wattle_protocol::inventory::HostInventory;
 use wattle_protocol::subject::Subjects;
@@ -21,6 +22,7 @@ use crate::names::human_duration;
 use crate::providers::Providers;
 use crate::restore::Waiting;
 use crate::settings::Limits;
+use crate::turns::Turns;
 
 /// The version that this host says it is.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -31,7 +33,6 @@ pub(crate) struct Shared {
     pub(crate) friendly_name: String,
     pub(crate) subjects: Subjects,
     pub(crate) js_domain: Option<String>,
-    pub(crate) control_url: Option<String>,
     pub(crate) started: Instant,
     pub(crate) limits: Limits,
     pub(crate) labels: RwLock<BTreeMap<String, String>>,
@@ -48,6 +49,13 @@ pub(crate) struct Shared {
     pub(crate) components: Components,
     pub(crate) providers: Providers,
     pub(crate) waiting: Waiting,
+    pub(crate) turns: Turns,
+    /// Artifacts that are fetched and compiled at once.
+    pub(crate) starting: Semaphore,
+    /// The list of what runs is to be empty at the next start.
+    pub(crate) forgotten: AtomicBool,
+    /// Tells this process from another one with the same key.
+    pub(crate) instance: String,
     /// Rung when something that depends on links or configs has changed here.
     pub(crate) changed: Notify,
     pub(crate) tasks: TaskTracker,
@@ -77,15 +85,22 @@ impl Shared {
     /// runs goes on running.
     pub(crate) async fn save_running(&self) {
         let _one_at_a_time = self.saving.lock().await;
-        let mut list =
-            RunningList { components: self.components.entries(), providers: self.providers.entries() };
-        self.waiting.add_to(&mut list);
-        let result = self.data.save_running(&list);
+        let result = self.data.save_running(&self.running_list());
         let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
         *unsaved = result.err().map(|error| {
             tracing::error!(%error, "what this host was told to run can't be written down");
             format!("what runs here can't be written down, so a restart would not bring it back: {error}")
         });
+    }
+
+    fn running_list(&self) -> RunningList {
+        if self.forgotten.load(Ordering::Relaxed) {
+            return RunningList::default();
+        }
+        let mut list =
+            RunningList { components: self.components.entries(), providers: self.providers.entries() };
+        self.waiting.add_to(&mut list);
+        list
     }
 
     pub(crate) fn is_unsaved(&self) -> bool {
@@ -105,6 +120,7 @@ impl Shared {
             uptime_human: human_duration(uptime),
             uptime_seconds: uptime.as_secs(),
             problems: self.problems(),
+            instance: Some(self.instance.clone()),
         }
     }
 
@@ -117,7 +133,10 @@ impl Shared {
             StoreStatus::Ready => None,
         };
         let unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        state.into_iter().chain(unsaved).chain(self.waiting.problems()).collect()
+        let snapshot = self.store.snapshot();
+        let unreadable =
+            snapshot.problems.iter().map(|(key, why)| format!("entry {key} of the state is ignored: {why}"));
+        state.into_iter().chain(unsaved).chain(self.waiting.problems()).chain(unreadable).collect()
     }
 
     /// Whether the lattice's state was ever caught up.
@@ -136,13 +155,4 @@ impl Shared {
             StoreStatus::Unreachable { reason, .. } => Err(reason.clone()),
         }
     }
-}
-
-/// The first NATS address of the options, without what could be a password.
-pub(crate) fn public_url(options: &ConnectOptions) -> Option<String> {
-    let url = options.urls.first()?;
-    Some(match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, address))) => format!("{scheme}://{address}"),
-        _ => url.clone(),
-    })
 }

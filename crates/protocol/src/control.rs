@@ -118,11 +118,11 @@ pub struct ScaleComponent {
     /// Most calls that run at once. 0 stops the component.
     #[serde(default)]
     pub count: u32,
-    /// `max_memory_limit` in bytes, `max_execution_time` in seconds. Unknown keys and values that are not numbers
-    /// are ignored.
+    /// `max_memory_limit` in bytes, `max_execution_time` in seconds. Unknown keys are ignored; a value that is no whole
+    /// number above 0 makes the command fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component_limits: Option<BTreeMap<String, String>>,
-    /// The host meant. Not compared with the receiver: the subject is what addresses it.
+    /// The host meant; a host refuses a command that names another one. Empty for whoever receives it.
     #[serde(default)]
     pub host_id: String,
     /// Named configs, merged from left to right; the right one wins.

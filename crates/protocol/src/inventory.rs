@@ -32,6 +32,9 @@ pub struct HostInventory {
     /// New in wattle: what keeps the host from doing all it was told, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// New in wattle: a name that the host's process chose at its start, which tells two hosts with one key apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 /// A component in an inventory.

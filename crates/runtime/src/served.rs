@@ -113,6 +113,13 @@ impl Served {
         self.0.calls.len()
     }
 
+    /// Takes no more calls and ends those that run.
+    pub fn end(&self) {
+        self.0.permits.close();
+        self.0.calls.close();
+        self.0.ended.cancel();
+    }
+
     /// Takes no more calls and waits for those that run, at most until `deadline` has passed; then it ends them.
     /// Answers whether all of them ended by themselves.
     pub async fn drain(&self, deadline: Duration) -> bool {

@@ -155,10 +155,9 @@ impl Client {
             let reason = match mismatch(host, constraints) {
                 Some(mismatch) => mismatch,
                 None => match self.control.inventory(&host.id).await {
-                    Ok(inventory) if workload.runs_on(&inventory) => format!(
-                        "already runs it: choose another id, or change what runs with `wattle update` or `wattle scale`, or say --host {}",
-                        host.friendly_name
-                    ),
+                    Ok(inventory) if workload.runs_on(&inventory) => {
+                        format!("already runs it: {}", workload.what_then(&host.friendly_name))
+                    }
                     Ok(_) => "did not bid: it may be told not to, or not be ready".to_owned(),
                     Err(error) => error.to_string(),
                 },
@@ -170,6 +169,18 @@ impl Client {
 }
 
 impl Workload<'_> {
+    /// What to do where it runs already.
+    fn what_then(self, host: &str) -> String {
+        match self {
+            Self::Component { .. } => format!(
+                "choose another id, or change what runs with `wattle update` or `wattle scale`, or say --host {host}"
+            ),
+            Self::Provider { id, .. } => {
+                format!("choose another id, or stop it first with `wattle stop provider {id} --host {host}`")
+            }
+        }
+    }
+
     fn runs_on(self, inventory: &HostInventory) -> bool {
         match self {
             Self::Component { id, .. } => inventory.components.iter().any(|component| component.id == id),

@@ -15,8 +15,9 @@ use wattle_protocol::event::{Event, LabelsChanged};
 use wattle_protocol::name::check_id;
 
 use super::{Refusal, Reply, done, parse, refuse};
-use crate::names::{BUILT_IN_PREFIX, human_duration};
+use crate::names::{human_duration, is_built_in};
 use crate::shared::{Shared, VERSION};
+use crate::turns::Kind;
 
 /// How long a host takes to stop where the command doesn't say.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,8 +33,8 @@ impl Shared {
             uptime_seconds: uptime.as_secs(),
             uptime_human: Some(human_duration(uptime)),
             version: Some(VERSION.to_owned()),
-            rpc_host: self.control_url.clone(),
-            ctl_host: self.control_url.clone(),
+            rpc_host: Some(self.connection.url()),
+            ctl_host: Some(self.connection.url()),
             js_domain: self.js_domain.clone(),
         }
     }
@@ -67,7 +68,7 @@ impl Shared {
             }
         };
         let message = self.scale_acknowledgement(&request);
-        let turn = self.turn(&request.component_id).await;
+        let turn = self.turns.queue(Kind::Component, &request.component_id).await;
         let shared = self.clone();
         self.tasks.spawn(async move { shared.scale_component(request, turn.await).await });
         Box::pin(std::future::ready(done(&message)))
@@ -87,27 +88,23 @@ impl Shared {
             }
         };
         let (id, new) = (&request.component_id, &request.new_component_ref);
-        let Some(running) = self.components.get(id) else {
-            return Box::pin(std::future::ready(refuse(&format!("component {id} not found"))));
+        // What is under way may change the answer: then the command waits for its turn, and events tell its outcome.
+        let changing = self.turns.is_changing(Kind::Component, id);
+        let message = match self.components.get(id) {
+            None if !changing => {
+                return Box::pin(std::future::ready(refuse(&format!("component {id} not found"))));
+            }
+            Some(running) if running.reference == *new && !changing => {
+                let message = format!("component {id} already updated to {new}");
+                return Box::pin(std::future::ready(done(&message)));
+            }
+            Some(running) => format!("component {id} updating from {} to {new}", running.reference),
+            None => format!("component {id} updating to {new}"),
         };
-        if running.reference == *new {
-            let message = format!("component {id} already updated to {new}");
-            return Box::pin(std::future::ready(done(&message)));
-        }
-        let message = format!("component {id} updating from {} to {new}", running.reference);
-        let turn = self.turn(id).await;
+        let turn = self.turns.queue(Kind::Component, id).await;
         let shared = self.clone();
         self.tasks.spawn(async move { shared.update_component(request, turn.await).await });
         Box::pin(std::future::ready(done(&message)))
-    }
-
-    /// A place among those who want to change this id. The place is taken now, its turn may come later.
-    async fn turn(&self, id: &str) -> BoxFuture<'static, tokio::sync::OwnedMutexGuard<()>> {
-        let mut turn: BoxFuture<'static, _> = Box::pin(self.components.turn(id).lock_owned());
-        match futures::poll!(&mut turn) {
-            std::task::Poll::Ready(guard) => Box::pin(std::future::ready(guard)),
-            std::task::Poll::Pending => turn,
-        }
     }
 
     /// Silence means no: a bid is only made by a host that could do it.
@@ -144,27 +141,49 @@ impl Shared {
         constraints.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 
-    pub(super) fn provider_start(self: &Arc<Self>, payload: &[u8]) -> Result<Reply, Refusal> {
-        let request: StartProvider = parse(payload)?;
-        self.check_addressee(&request.host_id)?;
-        check_id("provider_id", &request.provider_id).map_err(|error| error.to_string())?;
-        if self.providers.get(&request.provider_id).is_some() {
-            return Err("provider with that ID is already running".to_owned());
-        }
+    pub(super) async fn begin_provider_start(self: Arc<Self>, payload: &[u8]) -> BoxFuture<'static, Reply> {
+        let request = parse::<StartProvider>(payload).and_then(|request| {
+            self.check_addressee(&request.host_id)?;
+            check_id("provider_id", &request.provider_id).map_err(|error| error.to_string())?;
+            let changing = self.turns.is_changing(Kind::Provider, &request.provider_id);
+            if !changing && self.providers.get(&request.provider_id).is_some() {
+                return Err("provider with that ID is already running".to_owned());
+            }
+            Ok(request)
+        });
+        let request = match request {
+            Ok(request) => request,
+            Err(refusal) => {
+                self.metrics.refused("provider.start");
+                return Box::pin(std::future::ready(refuse(&refusal)));
+            }
+        };
+        let turn = self.turns.queue(Kind::Provider, &request.provider_id).await;
         let shared = self.clone();
-        self.tasks.spawn(async move { shared.start_provider(request).await });
-        Ok(done("successfully started provider"))
+        self.tasks.spawn(async move { shared.start_provider(request, turn.await).await });
+        Box::pin(std::future::ready(done("successfully started provider")))
     }
 
-    pub(super) async fn provider_stop(self: &Arc<Self>, payload: &[u8]) -> Result<Reply, Refusal> {
-        let request: StopProvider = parse(payload)?;
-        self.check_addressee(&request.host_id)?;
-        self.waiting.forget_provider(&request.provider_id);
-        if !self.stop_provider(&request.provider_id).await {
-            return Err("provider with that ID is not running".to_owned());
-        }
-        self.save_running().await;
-        Ok(done("successfully stopped provider"))
+    pub(super) async fn begin_provider_stop(self: Arc<Self>, payload: &[u8]) -> BoxFuture<'static, Reply> {
+        let request = parse::<StopProvider>(payload).and_then(|request| {
+            self.check_addressee(&request.host_id)?;
+            Ok(request)
+        });
+        let id = match request {
+            Ok(request) => request.provider_id,
+            Err(refusal) => {
+                self.metrics.refused("provider.stop");
+                return Box::pin(std::future::ready(refuse(&refusal)));
+            }
+        };
+        let turn = self.turns.queue(Kind::Provider, &id).await;
+        Box::pin(async move {
+            let turn = turn.await;
+            if !self.stop_provider(&id, &turn).await {
+                return refuse("provider with that ID is not running");
+            }
+            done("successfully stopped provider")
+        })
     }
 
     pub(super) async fn label_put(&self, payload: &[u8]) -> Result<Reply, Refusal> {
@@ -212,8 +231,4 @@ impl Shared {
             .map_err(|error| error.to_string())?;
         Ok(done("successfully put registries"))
     }
-}
-
-fn is_built_in(key: &str) -> bool {
-    key.to_ascii_lowercase().starts_with(BUILT_IN_PREFIX)
 }

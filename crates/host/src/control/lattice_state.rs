@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wattle_lattice::Revision;
+use wattle_lattice::{Revision, Snapshot};
 use wattle_protocol::LinkConflict;
 use wattle_protocol::control::{DeleteLink, Envelope};
 use wattle_protocol::event::{ConfigChanged, Event, LinkdefDeleted, LinkdefSetFailed};
@@ -17,6 +17,9 @@ use crate::shared::Shared;
 
 /// How long a write may take to come back to the host that made it.
 const PROPAGATION: Duration = Duration::from_secs(2);
+
+/// How long a config that was written elsewhere a moment ago may take to arrive here.
+const CONFIG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a link is not put.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +54,7 @@ impl Shared {
 
     async fn put_link(&self, link: &Link) -> Result<(), Refusal> {
         link.check().map_err(|error| error.to_string())?;
-        self.check_configs(link)?;
+        self.check_configs(link).await?;
         let put = |spec: &mut ComponentSpec| {
             Ok::<_, PutRefused>(spec.put_link(link.clone())? != PutOutcome::Unchanged)
         };
@@ -70,37 +73,31 @@ impl Shared {
         }
     }
 
-    /// Every named config of a link must exist.
-    fn check_configs(&self, link: &Link) -> Result<(), Refusal> {
-        let snapshot = self.store.snapshot();
-        let missing: String = link
-            .source_config
-            .iter()
-            .chain(&link.target_config)
-            .filter(|name| !snapshot.configs.contains_key(*name))
-            .map(|name| {
-                let kind = if is_secret_reference(name) { "Secret reference" } else { "Configuration" };
-                format!("{kind} {name} not found in config store. ")
-            })
-            .collect();
-        if missing.is_empty() {
+    /// Every named config of a link must exist. One that another host has just written may arrive a moment later.
+    async fn check_configs(&self, link: &Link) -> Result<(), Refusal> {
+        let mut snapshots = self.store.watch();
+        let arrived = snapshots.wait_for(|snapshot| missing_configs(snapshot, link).is_empty());
+        if let Ok(Ok(_)) = tokio::time::timeout(CONFIG_PATIENCE, arrived).await {
             return Ok(());
         }
+        let missing = missing_configs(&self.store.snapshot(), link);
         Err(format!("Failed to validate configuration and secrets. {missing}"))
     }
 
     pub(super) async fn link_del(&self, payload: &[u8]) -> Result<Reply, Refusal> {
         let request: DeleteLink = parse(payload)?;
-        if !self.store.snapshot().specs.contains_key(&request.source_id) {
-            return Ok(done("successfully deleted link (spec doesn't exist)"));
-        }
         let mut removed = Vec::new();
+        let mut exists = false;
         let delete = |spec: &mut ComponentSpec| {
+            exists = *spec != ComponentSpec::default();
             removed = spec.delete_links(&request);
             Ok::<_, wattle_lattice::Error>(!removed.is_empty())
         };
         let written =
             self.store.edit_spec(&request.source_id, delete).await.map_err(|error| error.to_string())?;
+        if !exists {
+            return Ok(done("successfully deleted link (spec doesn't exist)"));
+        }
         self.see(written).await;
         self.changed.notify_one();
         for event in deleted_events(&request, removed) {
@@ -142,6 +139,18 @@ impl Shared {
         self.publish(Event::ConfigDeleted(ConfigChanged { config_name: name.to_owned() })).await;
         Ok(done("successfully deleted config"))
     }
+}
+
+/// What a link names and the state lacks, in words; empty where nothing is missing.
+fn missing_configs(snapshot: &Snapshot, link: &Link) -> String {
+    let names = link.source_config.iter().chain(&link.target_config);
+    names
+        .filter(|name| !snapshot.configs.contains_key(*name))
+        .map(|name| {
+            let kind = if is_secret_reference(name) { "Secret reference" } else { "Configuration" };
+            format!("{kind} {name} not found in config store. ")
+        })
+        .collect()
 }
 
 /// One event per link that went; one without a target where there was none.

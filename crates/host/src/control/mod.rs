@@ -13,10 +13,12 @@ use wattle_lattice::StoreStatus;
 use wattle_protocol::control::{Ack, Envelope};
 use wattle_protocol::subject::{ControlVerb, HostSubscription};
 
+pub(crate) use commands::STOP_TIMEOUT;
+
 use crate::error::Error;
 use crate::shared::Shared;
 
-/// Commands that are handled at once; more wait in the subscription.
+/// Commands that are answered at once; more wait in the subscription. What a command sets going has bounds of its own.
 const CONCURRENT_COMMANDS: usize = 256;
 
 /// A command's answer: the bytes of the reply, or silence.
@@ -29,27 +31,37 @@ impl Shared {
     /// Subscribes to what a host always listens to, and starts answering.
     pub(crate) async fn serve_control(self: &Arc<Self>) -> Result<(), Error> {
         let limit = Arc::new(Semaphore::new(CONCURRENT_COMMANDS));
-        for wanted in self.subjects.always(&self.id) {
-            let subscription = self.subscribe(&wanted).await?;
+        let always = self.subjects.always(&self.id);
+        for wanted in &always {
+            let subscription = self.subscribe(wanted).await?;
             self.tasks.spawn(self.clone().answer(subscription, limit.clone()));
         }
+        self.settle(&always).await?;
         self.tasks.spawn(self.clone().serve_state(limit));
         Ok(())
     }
 
-    /// Subscribed means that the server knows: what is sent from now on arrives.
     async fn subscribe(&self, wanted: &HostSubscription) -> Result<Subscriber, Error> {
         let (client, subject) = (self.connection.client(), wanted.subject.clone());
         let subscribed = match wanted.queue.clone() {
             Some(queue) => client.queue_subscribe(subject, queue).await,
             None => client.subscribe(subject).await,
         };
-        let subscriber = subscribed.map_err(|reason| Error::Subscribe {
+        subscribed.map_err(|reason| Error::Subscribe {
             subject: wanted.subject.clone(),
             reason: reason.to_string(),
-        })?;
-        self.connection.flush().await?;
-        Ok(subscriber)
+        })
+    }
+
+    /// Waits until the server has seen the subscriptions: what is sent from now on arrives, unless it refused them.
+    async fn settle(&self, subscriptions: &[HostSubscription]) -> Result<(), Error> {
+        self.connection.round_trip().await?;
+        for wanted in subscriptions {
+            if let Some(reason) = self.connection.refused(&wanted.subject) {
+                return Err(Error::Subscribe { subject: wanted.subject.clone(), reason });
+            }
+        }
+        Ok(())
     }
 
     /// Answers for the lattice's state only while this host is caught up with it: otherwise another host shall.
@@ -92,10 +104,14 @@ impl Shared {
                 message = subscription.next() => message,
             };
             let Some(message) = message else { return };
-            let Ok(permit) = limit.clone().acquire_owned().await else { return };
+            // Questions about the host itself never wait behind work.
+            let verb = self.subjects.parse_control(&message.subject, &self.id);
+            let about_itself =
+                matches!(verb, Some(ControlVerb::HostPing | ControlVerb::HostGet | ControlVerb::HostStop));
+            let permit = if about_itself { None } else { limit.clone().acquire_owned().await.ok() };
             let shared = self.clone();
             // What decides the order of commands for one component happens before the next message is read.
-            let command = shared.clone().begin(&message).await;
+            let command = shared.clone().begin(verb, &message).await;
             self.tasks.spawn(async move {
                 let reply = command.await;
                 drop(permit);
@@ -105,8 +121,14 @@ impl Shared {
     }
 
     async fn reply(&self, message: Message, reply: Reply) {
-        if let (Some(subject), Some(bytes)) = (message.reply, reply) {
-            let size = bytes.len();
+        if let (Some(subject), Some(mut bytes)) = (message.reply, reply) {
+            let (size, most) = (bytes.len(), self.connection.client().server_info().max_payload);
+            if size > most {
+                let reason = format!(
+                    "the reply has {size} bytes and the NATS server takes {most} at most; raise its max_payload"
+                );
+                bytes = Ack::error(reason).encode();
+            }
             if let Err(error) = self.connection.client().publish(subject, Bytes::from(bytes)).await {
                 tracing::warn!(subject = %message.subject, size, %error, "a control command's reply can't be sent");
             }
@@ -114,8 +136,11 @@ impl Shared {
     }
 
     /// Does what must be done in order, and gives the rest as a future.
-    async fn begin(self: Arc<Self>, message: &Message) -> futures::future::BoxFuture<'static, Reply> {
-        let verb = self.subjects.parse_control(&message.subject, &self.id);
+    async fn begin(
+        self: Arc<Self>,
+        verb: Option<ControlVerb>,
+        message: &Message,
+    ) -> futures::future::BoxFuture<'static, Reply> {
         let payload = message.payload.clone();
         let Some(verb) = verb else {
             tracing::debug!(subject = %message.subject, "unsupported control subject");
@@ -127,6 +152,8 @@ impl Shared {
         match verb {
             ControlVerb::ComponentScale => self.begin_scale(&payload).await,
             ControlVerb::ComponentUpdate => self.begin_update(&payload).await,
+            ControlVerb::ProviderStart => self.begin_provider_start(&payload).await,
+            ControlVerb::ProviderStop => self.begin_provider_stop(&payload).await,
             verb => Box::pin(async move { self.command(verb, &payload).await }),
         }
     }
@@ -154,8 +181,6 @@ impl Shared {
             ControlVerb::HostStop => self.host_stop(payload),
             ControlVerb::ComponentAuction => return self.component_bid(payload),
             ControlVerb::ProviderAuction => return self.provider_bid(payload),
-            ControlVerb::ProviderStart => self.provider_start(payload),
-            ControlVerb::ProviderStop => self.provider_stop(payload).await,
             ControlVerb::LabelPut => self.label_put(payload).await,
             ControlVerb::LabelDel => self.label_del(payload).await,
             ControlVerb::RegistryPut => self.registries_put(payload),
@@ -166,9 +191,11 @@ impl Shared {
             ControlVerb::ConfigGet(config) => self.config_get(&config),
             ControlVerb::ConfigPut(config) => self.config_put(&config, payload).await,
             ControlVerb::ConfigDel(config) => self.config_del(&config).await,
-            ControlVerb::ComponentScale | ControlVerb::ComponentUpdate => {
-                Err("unsupported subject".to_owned())
-            }
+            // Those that take turns: see `begin`.
+            ControlVerb::ComponentScale
+            | ControlVerb::ComponentUpdate
+            | ControlVerb::ProviderStart
+            | ControlVerb::ProviderStop => Err("unsupported subject".to_owned()),
         };
         result.unwrap_or_else(|refusal| {
             self.metrics.refused(name);

@@ -279,6 +279,34 @@ impl Connection {
     }
 
     /// Why the connection is down, if it is.
+    /// Waits until the server has seen everything that was sent before: subscriptions are made, or refused.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`], [`Error::Timeout`] or [`Error::Message`].
+    pub async fn round_trip(&self) -> Result<(), Error> {
+        use futures::StreamExt as _;
+        let what = || "hear from the server".to_owned();
+        if let Some(reason) = self.down() {
+            return Err(Error::Disconnected { what: what(), reason });
+        }
+        let failed = |reason: String| Error::Message { what: what(), reason };
+        let inbox = self.client.new_inbox();
+        let asked = async {
+            let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|e| failed(e.to_string()))?;
+            self.client.publish(inbox, bytes::Bytes::new()).await.map_err(|e| failed(e.to_string()))?;
+            answers.next().await.map(drop).ok_or_else(|| failed("the connection was closed".to_owned()))
+        };
+        tokio::time::timeout(self.request_timeout, asked)
+            .await
+            .unwrap_or_else(|_| Err(Error::Timeout { what: what(), after: self.request_timeout }))
+    }
+
+    /// Why the server lately refused to let this connection use `subject`, if it did.
+    #[must_use]
+    pub fn refused(&self, subject: &str) -> Option<String> {
+        self.monitor.refusal(self.request_timeout, subject, &self.inbox_prefix)
+    }
+
     pub(crate) fn down(&self) -> Option<String> {
         self.monitor.down()
     }

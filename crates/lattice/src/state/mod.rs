@@ -67,6 +67,8 @@ enum BucketStatus {
 struct Shared {
     lattice: String,
     snapshot: Sender<Arc<Snapshot>>,
+    /// Held by who changes the snapshot: there are two watchers.
+    edits: Mutex<()>,
     status: Sender<StoreStatus>,
     buckets: Mutex<Buckets>,
 }
@@ -101,6 +103,7 @@ impl Store {
         let shared = Arc::new(Shared {
             lattice: options.lattice,
             snapshot: channel(Arc::new(options.cached.unwrap_or_default())).0,
+            edits: Mutex::default(),
             status: channel(StoreStatus::Loading).0,
             buckets: Mutex::new(Buckets {
                 lattice: BucketStatus::Loading,
@@ -176,8 +179,12 @@ impl Shared {
         Arc::clone(&self.snapshot.borrow())
     }
 
+    /// The copy is made and changed beside the lock that readers take.
     fn edit(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.snapshot.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+        let _one_at_a_time = self.edits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.snapshot());
+        change(&mut next);
+        self.snapshot.send_replace(Arc::new(next));
     }
 
     fn tell(&self, bucket: Bucket, status: BucketStatus) {

@@ -107,7 +107,6 @@ fn limits(settings: &Settings) -> Limits {
     Limits {
         max_memory_bytes: settings.number(Key::MaxMemory).unwrap_or(usual.max_memory_bytes),
         max_execution_time: settings.duration(Key::MaxExecutionTime).unwrap_or(usual.max_execution_time),
-        max_concurrent_calls: number(Key::MaxConcurrentCalls).unwrap_or(usual.max_concurrent_calls),
         max_queued_calls: number(Key::MaxQueuedCalls).unwrap_or(usual.max_queued_calls),
     }
 }

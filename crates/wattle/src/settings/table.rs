@@ -57,7 +57,6 @@ pub(crate) enum Key {
     Registries,
     MaxMemory,
     MaxExecutionTime,
-    MaxConcurrentCalls,
     MaxQueuedCalls,
     AdminAddress,
     HeartbeatInterval,
@@ -450,12 +449,6 @@ pub(crate) static ROWS: &[Row] = &[
         .env(&[name("WATTLE_MAX_EXECUTION_TIME"), counted("WASMCLOUD_MAX_EXECUTION_TIME_MS", Kind::Millis)])
         .file(&[name("max_execution_time")])
         .default("10m"),
-    host(Key::MaxConcurrentCalls, Kind::Count, "Concurrent calls of a component whose start gives no count")
-        .flag("max-concurrent-calls")
-        .env(&[name("WATTLE_MAX_CONCURRENT_CALLS")])
-        .file(&[name("max_concurrent_calls")])
-        .default("1000")
-        .seldom(),
     host(Key::MaxQueuedCalls, Kind::Count, "Calls that may wait before a component is busy")
         .flag("max-queued-calls")
         .env(&[name("WATTLE_MAX_QUEUED_CALLS")])

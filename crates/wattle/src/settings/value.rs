@@ -225,7 +225,12 @@ pub(crate) fn duration(text: &str, plain: Duration) -> Result<Duration, String> 
         "h" => Duration::from_secs(3600),
         _ => return Err(refused()),
     };
-    number.parse::<u32>().ok().and_then(|number| unit.checked_mul(number)).ok_or_else(refused)
+    let number =
+        number.parse::<u32>().ok().and_then(|number| unit.checked_mul(number)).ok_or_else(refused)?;
+    if number.is_zero() {
+        return Err(format!("`{text}` is no time at all; it must be above 0"));
+    }
+    Ok(number)
 }
 
 /// [`duration`] with seconds as its plain unit: for clap.
