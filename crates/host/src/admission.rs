@@ -59,7 +59,7 @@ impl Admission {
         }
         let load = |subject, reason| StartError::Load { reference: reference.to_owned(), subject, reason };
         check_component(&artifact.bytes).map_err(|reason| load(None, reason))?;
-        let claims = self.component_claims(reference, &artifact.bytes)?;
+        let claims = component_claims(reference, artifact.bytes.clone()).await?;
         let signer = claims.as_ref().map(|verified| (&*verified.claims.issuer, &*verified.claims.subject));
         self.check_signer(reference, &parsed, signer)?;
         let compiled = self
@@ -70,15 +70,6 @@ impl Admission {
         let manifest = artifact.manifest_digest.or_else(|| pinned.and_then(|pinned| pinned.manifest.clone()));
         let pinned = Pinned { digest: artifact.digest, manifest };
         Ok(AdmittedComponent { compiled, pinned, claims })
-    }
-
-    fn component_claims(
-        &self,
-        reference: &str,
-        bytes: &Bytes,
-    ) -> Result<Option<Verified<ComponentMetadata>>, StartError> {
-        wattle_identity::component::verify(bytes, now())
-            .map_err(|reason| StartError::Claims { reference: reference.to_owned(), reason })
     }
 
     /// Fetches a provider archive and checks that it is sound; answers whose it is.
@@ -122,6 +113,16 @@ impl Admission {
             }),
         }
     }
+}
+
+/// The component's claims, checked. Away from the workers: hashing a large component takes its time.
+async fn component_claims(
+    reference: &str,
+    bytes: Bytes,
+) -> Result<Option<Verified<ComponentMetadata>>, StartError> {
+    let check = move || wattle_identity::component::verify(&bytes, now());
+    let checked = tokio::task::spawn_blocking(check).await.map_err(|_| StartError::Stopping)?;
+    checked.map_err(|reason| StartError::Claims { reference: reference.to_owned(), reason })
 }
 
 fn wrong_kind(reference: &str, wanted: &'static str, reason: &str) -> StartError {

@@ -62,7 +62,8 @@ impl DataFolder {
         let refused = |reason: String| Error::DataFolder { path: path.to_owned(), reason };
         let is_ours = path.join("layout").exists();
         // A lock alone is what a start leaves that failed for want of space.
-        let foreign = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lock");
+        let foreign =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lock");
         let is_used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.any(foreign));
         if is_used && !is_ours {
             let reason =

@@ -62,10 +62,10 @@ pub fn sign(
     Ok(bytes)
 }
 
-/// The token in a component, unchecked; `None` when it has none. Of several, the first.
+/// The token in a component, unchecked; `None` when it has none.
 ///
 /// # Errors
-/// [`Error::MalformedWasm`], and [`Error::MalformedToken`] when the section does not hold text.
+/// [`Error::MalformedWasm`], also where there are two, and [`Error::MalformedToken`] when the section does not hold text.
 pub fn token(component: &[u8]) -> Result<Option<String>, Error> {
     sections::take_apart(component)?.token()
 }

@@ -14,17 +14,22 @@ const OLD_CLAIMS: &str = "jwt";
 
 /// How deep components may be nested. Bytes are copied once per level, so without a limit a small file of many levels
 /// would keep a processor busy for minutes.
-const MAX_DEPTH: usize = 50;
+const MAX_DEPTH: usize = 16;
 
 /// A component taken apart.
 pub(super) struct Parts<'a> {
     /// The component without claims sections, at any depth, in the form that is hashed.
     pub(super) stripped: Vec<u8>,
     claims: Option<&'a [u8]>,
+    /// Where a second claims section stands: outside the hash, so something that nobody signed.
+    second_claims: Option<usize>,
 }
 
 impl Parts<'_> {
     pub(super) fn token(&self) -> Result<Option<String>, Error> {
+        if let Some(offset) = self.second_claims {
+            return Err(malformed("it has two sections with claims", offset));
+        }
         let Some(claims) = self.claims else { return Ok(None) };
         let text = str::from_utf8(claims).map_err(|error| Error::MalformedToken {
             reason: format!("the claims section does not hold text: {error}"),
@@ -35,6 +40,7 @@ impl Parts<'_> {
 
 pub(super) fn take_apart(wasm: &[u8]) -> Result<Parts<'_>, Error> {
     let mut claims = None;
+    let mut second_claims = None;
     let mut output = Vec::with_capacity(wasm.len());
     // What encloses the component or module that is being read, as far as it has been read.
     let mut enclosing: Vec<Vec<u8>> = Vec::new();
@@ -57,7 +63,10 @@ pub(super) fn take_apart(wasm: &[u8]) -> Result<Parts<'_>, Error> {
             }
             Payload::CustomSection(section) if [CLAIMS, OLD_CLAIMS].contains(&section.name()) => {
                 if enclosing.is_empty() {
-                    claims = claims.or(Some(section.data()));
+                    match claims {
+                        None => claims = Some(section.data()),
+                        Some(_) => second_claims = second_claims.or(Some(section.data_offset())),
+                    }
                 }
             }
             _ => {
@@ -69,7 +78,7 @@ pub(super) fn take_apart(wasm: &[u8]) -> Result<Parts<'_>, Error> {
             }
         }
     }
-    Ok(Parts { stripped: output, claims })
+    Ok(Parts { stripped: output, claims, second_claims })
 }
 
 fn header(encoding: Encoding) -> &'static [u8] {

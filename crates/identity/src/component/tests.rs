@@ -192,9 +192,21 @@ fn what_is_not_wasm_is_an_error() {
 }
 
 #[test]
+fn a_second_claims_section_is_refused_and_signing_anew_removes_it() {
+    let mut component = Component::new();
+    component.section(&CustomSection { name: "jwt".into(), data: b"x".as_slice().into() });
+    component.section(&CustomSection { name: "wasmcloud_jwt".into(), data: b"y".as_slice().into() });
+    let bytes = component.finish();
+    let error = verify(&bytes, NOW).unwrap_err();
+    assert!(error.to_string().contains("two sections with claims"), "{error}");
+    assert!(token(&bytes).is_err());
+    assert!(verify(&signed(&bytes), NOW).unwrap().is_some());
+}
+
+#[test]
 fn nesting_is_limited() {
-    assert_eq!(token(&nested(50)).unwrap(), None);
-    let error = token(&nested(51)).unwrap_err();
+    assert_eq!(token(&nested(16)).unwrap(), None);
+    let error = token(&nested(17)).unwrap_err();
     assert!(error.to_string().contains("nested too deep"), "{error}");
 }
 
