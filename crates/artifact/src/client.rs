@@ -24,8 +24,10 @@ use oci_client::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::time::timeout;
 
+mod manifests;
+
+use self::manifests::Manifests;
 use crate::{
-    digest,
     error::Error,
     manifest::{self, Descriptor},
     reference::OciReference,
@@ -41,6 +43,7 @@ const FIRST_ALLOCATION: u64 = 1 << 20;
 
 pub(crate) struct RegistryClient {
     client: oci_client::Client,
+    manifests: Manifests,
     auth: RegistryAuth,
     registry: String,
     login: String,
@@ -75,45 +78,13 @@ impl RegistryClient {
         let client = tokio::task::spawn_blocking(move || connect(&settings, patience))
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let client = client.map_err(|error| match error {
+        let (client, manifests) = client.map_err(|error| match error {
             ConnectError::Ca(error) => error,
             ConnectError::Client(reason) => failed(reason),
         })?;
-        let this = Self { client, auth, registry: registry.to_owned(), login, patience };
+        let this = Self { client, manifests, auth, registry: registry.to_owned(), login, patience };
         this.client.store_auth_if_needed(this.client_registry(), &this.auth).await;
         Ok(this)
-    }
-
-    /// The digest that the reference's tag stands for now.
-    pub(crate) async fn manifest_digest(&self, reference: &OciReference) -> Result<String, Error> {
-        let image = reference.to_client();
-        let asked = self.client.fetch_manifest_digest(&image, &self.auth);
-        let digest = self.in_time("looking up the tag", reference, asked).await?;
-        match digest::hex(&digest) {
-            Some(_) => Ok(digest),
-            None => Err(Error::Manifest {
-                reference: reference.to_string(),
-                reason: format!("the registry names it by {digest:?}, which is not a SHA-256 digest"),
-            }),
-        }
-    }
-
-    /// The manifest with this digest, verified.
-    pub(crate) async fn manifest(&self, reference: &OciReference, digest: &str) -> Result<Bytes, Error> {
-        let image = reference.with_digest(digest)?.to_client();
-        let asked = self.client.pull_manifest_raw(&image, &self.auth, manifest::ACCEPTED_MANIFESTS);
-        let (bytes, _) = self.in_time("fetching the manifest", reference, asked).await?;
-        let actual = digest::of(&bytes);
-        if actual != digest {
-            let (reference, expected) = (reference.to_string(), digest.to_owned());
-            return Err(Error::DigestMismatch { reference, expected, actual });
-        }
-        if !manifest::looks_like_manifest(&bytes) {
-            return Err(self
-                .about(reference)
-                .not_a_registry("it answered something other than a manifest".to_owned()));
-        }
-        Ok(bytes)
     }
 
     /// A layer, verified. `arrived` is told the size of each piece.
@@ -123,7 +94,6 @@ impl RegistryClient {
         layer: &Descriptor,
         mut arrived: impl FnMut(u64),
     ) -> Result<Bytes, Error> {
-        const DOING: &str = "fetching a layer";
         let wrong_size = || Error::Manifest {
             reference: reference.to_string(),
             reason: format!("layer {} is not of the size that it gives, {} bytes", layer.digest, layer.size),
@@ -131,12 +101,12 @@ impl RegistryClient {
         let image = reference.to_client();
         // By digest alone: the manifest's alternative addresses of a layer are not followed.
         let asked = self.client.pull_blob_stream(&image, layer.digest.as_str());
-        let mut pieces = self.in_time(DOING, reference, asked).await?;
+        let mut pieces = self.in_time("asking for a layer", reference, asked).await?;
         let mut bytes =
             Vec::with_capacity(usize::try_from(layer.size.min(FIRST_ALLOCATION)).unwrap_or_default());
         loop {
-            let next = timeout(self.patience, pieces.next()).await.map_err(|_| self.silent(DOING))?;
-            let Some(piece) = next else { break };
+            let next = timeout(self.patience, pieces.next()).await;
+            let Some(piece) = next.map_err(|_| self.late("waiting for more of a layer"))? else { break };
             let piece = piece.map_err(|error| self.about(reference).stream(&error))?;
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > layer.size {
@@ -161,7 +131,7 @@ impl RegistryClient {
     ) -> Result<(), Error> {
         let image = reference.to_client();
         let asked = self.client.blob_exists(&image, &descriptor.digest);
-        if self.in_time("asking for a layer", reference, asked).await? {
+        if self.in_time("asking whether a layer is there", reference, asked).await? {
             sent(descriptor.size);
             return Ok(());
         }
@@ -188,7 +158,7 @@ impl RegistryClient {
                 Err(_) => {
                     let now = total.load(Ordering::Relaxed);
                     if now == before {
-                        return Err(self.silent("taking a layer"));
+                        return Err(self.late("waiting for it to take more of a layer"));
                     }
                     before = now;
                 }
@@ -201,7 +171,7 @@ impl RegistryClient {
     pub(crate) async fn push_manifest(&self, reference: &OciReference, body: Bytes) -> Result<(), Error> {
         let image = reference.to_client();
         let asked = self.client.push_manifest_raw(&image, body, HeaderValue::from_static(manifest::MANIFEST));
-        self.in_time("taking the manifest", reference, asked).await.map(drop)
+        self.in_time("pushing the manifest", reference, asked).await.map(drop)
     }
 
     async fn in_time<T>(
@@ -212,11 +182,11 @@ impl RegistryClient {
     ) -> Result<T, Error> {
         match timeout(self.patience, request).await {
             Ok(result) => result.map_err(|error| self.about(reference).failed(error)),
-            Err(_) => Err(self.silent(doing)),
+            Err(_) => Err(self.late(doing)),
         }
     }
 
-    fn silent(&self, doing: &'static str) -> Error {
+    fn late(&self, doing: &'static str) -> Error {
         Error::Timeout { registry: self.registry.clone(), doing, after: self.patience }
     }
 
@@ -236,11 +206,18 @@ enum ConnectError {
     Client(String),
 }
 
-fn connect(settings: &RegistrySettings, patience: Duration) -> Result<oci_client::Client, ConnectError> {
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+fn connect(
+    settings: &RegistrySettings,
+    patience: Duration,
+) -> Result<(oci_client::Client, Manifests), ConnectError> {
     let mut extra_root_certificates = Vec::new();
     for file in &settings.ca {
         extra_root_certificates.extend(certificates(file).map_err(ConnectError::Ca)?);
     }
+    let manifests = Manifests::connect(settings.insecure, &extra_root_certificates, patience)
+        .map_err(|error| ConnectError::Client(with_causes(&error)))?;
     let config = ClientConfig {
         protocol: if settings.insecure { ClientProtocol::Http } else { ClientProtocol::Https },
         extra_root_certificates,
@@ -248,10 +225,11 @@ fn connect(settings: &RegistrySettings, patience: Duration) -> Result<oci_client
         use_monolithic_push: true,
         platform_resolver: None,
         connect_timeout: Some(patience),
-        user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
+        user_agent: USER_AGENT,
         ..ClientConfig::default()
     };
-    oci_client::Client::try_from(config).map_err(|error| ConnectError::Client(with_causes(&error)))
+    let client = oci_client::Client::try_from(config);
+    Ok((client.map_err(|error| ConnectError::Client(with_causes(&error)))?, manifests))
 }
 
 /// The certificates of a PEM file. One without any is an error, since it would silently be of no use.

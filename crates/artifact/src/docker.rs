@@ -62,7 +62,16 @@ fn look_up_key(file: &Path, key: &str) -> Option<Credentials> {
         Ok(DockerCredential::UsernamePassword(username, password)) => {
             Some(Credentials::Basic { username, password: password.into() })
         }
-        Ok(DockerCredential::IdentityToken(token)) => Some(Credentials::Bearer { token: token.into() }),
+        // It can only be exchanged for a token at the registry's own login service; no registry takes it as one.
+        Ok(DockerCredential::IdentityToken(_)) => {
+            warn!(
+                file = %file.display(),
+                registry = key,
+                "docker identity tokens are not supported: use `docker login` with a password, or set the \
+                 credentials of this registry; going on without them"
+            );
+            None
+        }
         Err(error) => {
             if let Some(reason) = worth_a_warning(&error) {
                 warn!(file = %file.display(), registry = key, reason, "docker credentials can't be used; going on without them");
@@ -115,6 +124,18 @@ mod tests {
         assert_eq!(credentials(file.clone(), "registry.example:5000".to_owned()).await, Some(alice));
         assert_eq!(credentials(file.clone(), "docker.io".to_owned()).await, Some(bob));
         assert_eq!(credentials(file, "other.example".to_owned()).await, None);
+    }
+
+    #[tokio::test]
+    async fn identity_tokens_are_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        fs::write(&file, r#"{"auths": {"registry.example": {"identitytoken": "refresh"}}}"#).unwrap();
+        assert!(matches!(
+            get_credential_from_reader(File::open(&file).unwrap(), "registry.example"),
+            Ok(DockerCredential::IdentityToken(_))
+        ));
+        assert_eq!(credentials(file, "registry.example".to_owned()).await, None);
     }
 
     #[tokio::test]

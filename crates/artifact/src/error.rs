@@ -103,20 +103,20 @@ pub enum Error {
         /// What the network said.
         reason: String,
     },
-    /// The registry did not answer in time.
-    #[error("registry {registry} was silent for {after:?} while {doing}")]
+    /// The registry did not answer in time, or a transfer stood still for so long.
+    #[error("registry {registry} timed out after {after:?} while {doing}")]
     Timeout {
         /// The registry's host.
         registry: String,
-        /// What was being done.
+        /// What was being done, or waited for.
         doing: &'static str,
         /// How long was waited.
         after: Duration,
     },
     /// The registry does not speak TLS.
     #[error(
-        "registry {registry} does not speak TLS: if it really is a plain HTTP registry, name it as insecure \
-         (`insecure` of this registry)"
+        "registry {registry} does not speak TLS: if it really is a plain HTTP registry, start the host with \
+         --allow-insecure {registry}, or set `insecure` of this registry in the config file"
     )]
     NotTls {
         /// The registry's host.

@@ -22,8 +22,8 @@ pub(crate) const PROVIDER_CONFIG: &str = "application/vnd.wasmcloud.provider.arc
 pub(crate) const PROVIDER_LAYER: &str = "application/vnd.wasmcloud.provider.archive.layer.v1+par";
 const TAR_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// Manifests are small; the OCI distribution specification asks registries to take 4 MiB.
-const MAX_MANIFEST: usize = 4 << 20;
+/// In bytes. Manifests are small; the OCI distribution specification asks registries to take 4 MiB.
+pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 
 /// What an artifact is, which decides the media types that are accepted and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,9 +107,6 @@ pub(crate) fn looks_like_manifest(bytes: &[u8]) -> bool {
 /// Reads a manifest and decides what of it is the artifact.
 pub(crate) fn plan(bytes: &[u8], kind: ArtifactKind, reference: &str, max_bytes: u64) -> Result<Plan, Error> {
     let unusable = |reason: String| Error::Manifest { reference: reference.to_owned(), reason };
-    if bytes.len() > MAX_MANIFEST {
-        return Err(Error::TooBig { what: format!("manifest of {reference}"), limit: MAX_MANIFEST as u64 });
-    }
     let envelope: Envelope =
         serde_json::from_slice(bytes).map_err(|error| unusable(format!("it can't be read: {error}")))?;
     if envelope.schema_version != 2 {

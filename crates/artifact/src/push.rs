@@ -69,24 +69,11 @@ struct WasmConfig<'a> {
 }
 
 impl ArtifactStore {
-    /// Pushes bytes under the reference's tag. What the registry already has is not sent again.
+    /// Pushes bytes under the reference's tag, with details for the config object of a component. What the registry
+    /// already has is not sent again.
     ///
     /// # Errors
     /// [`Error::InvalidPush`] without a tag, with a digest, or without bytes; and those of the registry.
-    pub async fn push(
-        &self,
-        reference: &OciReference,
-        kind: ArtifactKind,
-        bytes: Bytes,
-        annotations: BTreeMap<String, String>,
-    ) -> Result<Pushed, Error> {
-        self.push_with(reference, kind, bytes, annotations, &PushDetails::default()).await
-    }
-
-    /// As [`push`](Self::push), with details for the config object of a component.
-    ///
-    /// # Errors
-    /// As [`push`](Self::push).
     pub async fn push_with(
         &self,
         reference: &OciReference,

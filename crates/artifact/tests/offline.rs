@@ -1,6 +1,6 @@
 //! What the store does when the registry, or its own cache, fails it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 mod common;
 
@@ -213,6 +213,58 @@ async fn a_manifest_that_is_not_of_its_digest_is_refused() {
     let error =
         fixture.store.fetch(&reference(&format!("{host}/cart:1@{digest}")), KIND, None).await.unwrap_err();
     assert!(matches!(&error, Error::DigestMismatch { expected, .. } if *expected == digest), "{error:?}");
+}
+
+/// Answers every request with a body that never ends; counts the bytes that were taken.
+async fn endless(head: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let count = stream.read(&mut buffer).await.unwrap_or_default();
+                if buffer[..count].starts_with(b"GET /v2/ ") || buffer[..count].starts_with(b"HEAD ") {
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                        .await;
+                    return;
+                }
+                let _ = stream.write_all(head.as_bytes()).await;
+                while let Ok(count) = stream.write(&[b' '; 64 << 10]).await {
+                    counted.fetch_add(count, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    (host, taken)
+}
+
+#[tokio::test]
+async fn a_manifest_that_never_ends_is_given_up() {
+    // The limit, and what the two ends of a connection hold between them.
+    const AT_MOST: usize = 32 << 20;
+    let forever = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let huge = "HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n";
+    let refused = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+    let digest = format!("sha256:{}", "1".repeat(64));
+    for (head, too_big) in [(forever, true), (huge, true), (refused, false)] {
+        let (host, taken) = endless(head).await;
+        let fixture = Fixture::plain(&host);
+        for name in [format!("{host}/cart:1"), format!("{host}/cart:1@{digest}")] {
+            let wanted = reference(&name);
+            let fetch = fixture.store.fetch(&wanted, KIND, None);
+            let result = tokio::time::timeout(Duration::from_secs(20), fetch).await;
+            let error = result.expect("the fetch to end though the manifest does not").unwrap_err();
+            assert_eq!(matches!(error, Error::TooBig { .. }), too_big, "{error:?}");
+            assert!(!error.to_string().contains("timed out"), "{error}");
+        }
+        let taken = taken.load(Ordering::SeqCst);
+        assert!(taken < 2 * AT_MOST, "{taken} bytes were taken for two fetches");
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use std::{
 use bytes::Bytes;
 use common::{Fixture, PASSWORD, Registry, Setup, insecure, oci, push, reference, with_password};
 use wattle_artifact::{
-    ArtifactKind, Credentials, Error, Origin, Progress, ProviderArchive, Reference, RegistrySettings,
+    ArtifactKind, Credentials, Error, Origin, Progress, ProviderArchive, PushDetails, Reference,
+    RegistrySettings,
 };
 
 const COMPONENT: &[u8] = b"\0asm and so on";
@@ -67,7 +68,7 @@ async fn provider_makes_the_round_trip_with_progress() {
     });
     let annotations = BTreeMap::from([("org.opencontainers.image.title".to_owned(), "store".to_owned())]);
     let kind = ArtifactKind::Provider;
-    fixture.store.push(&name, kind, bytes.clone(), annotations).await.unwrap();
+    fixture.store.push_with(&name, kind, bytes.clone(), annotations, &PushDetails::default()).await.unwrap();
     let steps = std::mem::take(&mut *seen.lock().unwrap());
     assert!(steps.len() > 1 && steps.is_sorted_by_key(|step| step.done), "{steps:?}");
     let complete =
@@ -122,7 +123,7 @@ async fn passwords_open_and_keep_out() {
         let bytes = Bytes::from_static(COMPONENT);
         let pushed = fixture
             .store
-            .push(&oci(&name), ArtifactKind::Component, bytes, BTreeMap::new())
+            .push_with(&oci(&name), ArtifactKind::Component, bytes, BTreeMap::new(), &PushDetails::default())
             .await
             .unwrap_err();
         for error in [pulled, pushed] {

@@ -3,7 +3,7 @@
 //! is the issuer's over the first two parts.
 
 mod metadata;
-mod token;
+pub(crate) mod token;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::de::DeserializeOwned;

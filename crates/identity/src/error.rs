@@ -1,5 +1,6 @@
 //! Everything that can go wrong with keys, claims and signatures.
 
+use crate::certificate::Role;
 use crate::keys::KeyKind;
 
 /// Why a key, a set of claims or a signature was refused. Times are in seconds since the Unix epoch.
@@ -153,5 +154,171 @@ pub enum Error {
         signed: String,
         /// Hash of the program.
         found: String,
+    },
+
+    /// Text is not a member certificate: form, lengths and the names in it are checked.
+    #[error("malformed certificate: {reason}")]
+    MalformedCertificate {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A certificate gives its holder something that its role can't have: met when signing as well as when checking.
+    #[error("a {role}'s certificate cannot have {what}: {reason}")]
+    WrongGrant {
+        /// The role in the certificate.
+        role: Role,
+        /// What it must not have.
+        what: &'static str,
+        /// The rule.
+        reason: &'static str,
+    },
+
+    /// A certificate's subject is not a key of the kind that its role asks for: met when signing as well as when
+    /// checking.
+    #[error("a {role} has a {} key ({}…), not `{key}`", .role.key_kind(), .role.key_kind().prefix())]
+    WrongMemberKey {
+        /// The role in the certificate.
+        role: Role,
+        /// The subject in the certificate.
+        key: String,
+    },
+
+    /// A certificate is issued by a key of a kind that issues none: met when signing as well as when checking.
+    #[error(
+        "`{issuer}` cannot issue certificates: a cluster key (C…) does, and a host's (N…) for its providers"
+    )]
+    WrongCertificateIssuer {
+        /// The issuer that the certificate names.
+        issuer: String,
+    },
+
+    /// A host's key signed a certificate for something else than a provider: met when signing as well as when checking.
+    #[error("the host {issuer} cannot certify a {role}: a host certifies only the providers that it runs")]
+    NotDelegable {
+        /// The host.
+        issuer: String,
+        /// The role in the certificate.
+        role: Role,
+    },
+
+    /// A member showed no certificate.
+    #[error("no certificate was shown: a member shows its own, and its host's if that signed it")]
+    EmptyChain,
+
+    /// A member showed more certificates than there can be.
+    #[error("{found} certificates were shown: a chain has at most two, a provider's and its host's")]
+    ChainTooLong {
+        /// How many there were.
+        found: usize,
+    },
+
+    /// A certificate was signed by a host whose own certificate was not shown.
+    #[error("the certificate is signed by {issuer}, whose own certificate is missing")]
+    MissingIssuer {
+        /// The host that signed.
+        issuer: String,
+    },
+
+    /// The second certificate of a chain is not that of the issuer of the first.
+    #[error("the certificate is signed by {issuer}, but the next one in the chain is that of {shown}")]
+    BrokenChain {
+        /// The issuer that the first certificate names.
+        issuer: String,
+        /// The subject of the second.
+        shown: String,
+    },
+
+    /// A certificate or a revocation comes from a cluster key that is not trusted here.
+    #[error("the issuer {issuer} is not one of the cluster issuers that are trusted here")]
+    UntrustedIssuer {
+        /// The key that signed.
+        issuer: String,
+    },
+
+    /// A certificate or a revocation is for another lattice.
+    #[error("it is for the lattice `{found}`, and this is `{expected}`")]
+    WrongLattice {
+        /// The lattice in which it was shown.
+        expected: String,
+        /// The lattice for which it was made.
+        found: String,
+    },
+
+    /// A provider's certificate names an id for which its host may not answer, or may not speak.
+    #[error("the certificate allows its holder to {verb} `{id}`, which the host {issuer} may not do itself")]
+    ExceedsIssuer {
+        /// The host that signed.
+        issuer: String,
+        /// `answer for` or `speak for`.
+        verb: &'static str,
+        /// The id.
+        id: String,
+    },
+
+    /// A provider's certificate is valid for longer than its host's.
+    #[error(
+        "the certificate is valid until {expires}, longer than that of its issuer {issuer}, until {issuer_expires}"
+    )]
+    OutlivesIssuer {
+        /// The host that signed.
+        issuer: String,
+        /// End of the certificate's validity.
+        expires: u64,
+        /// End of the validity of the host's.
+        issuer_expires: u64,
+    },
+
+    /// The validity of a certificate has ended, by more than the tolerance.
+    #[error(
+        "the certificate of {subject} expired at {expires} and it is {now} here: renew it, or correct the clock"
+    )]
+    CertificateExpired {
+        /// Whose certificate it is.
+        subject: String,
+        /// End of the validity.
+        expires: u64,
+        /// The time of the check.
+        now: u64,
+    },
+
+    /// The validity of a certificate has not begun, by more than the tolerance.
+    #[error(
+        "the certificate of {subject} is not valid before {not_before} and it is {now} here: correct this machine's \
+         clock, or that of the machine which issued it"
+    )]
+    CertificateNotYetValid {
+        /// Whose certificate it is.
+        subject: String,
+        /// Begin of the validity.
+        not_before: u64,
+        /// The time of the check.
+        now: u64,
+    },
+
+    /// A certificate was revoked.
+    #[error("the certificate {id} of {subject} was revoked: issue a new one")]
+    Revoked {
+        /// Whose certificate it is.
+        subject: String,
+        /// The certificate's id.
+        id: String,
+    },
+
+    /// A host was to certify a provider without being able to: its key is another, or it has no certificate of a
+    /// cluster key.
+    #[error("{key} cannot certify a provider: {reason}")]
+    CannotCertify {
+        /// The key that should have signed.
+        key: String,
+        /// What is missing.
+        reason: &'static str,
+    },
+
+    /// Text is not a revocation.
+    #[error("malformed revocation: {reason}")]
+    MalformedRevocation {
+        /// What is wrong with it.
+        reason: String,
     },
 }

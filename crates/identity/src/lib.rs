@@ -4,7 +4,8 @@
 //! Keys are [nkeys](https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/nkey_auth)
 //! (Ed25519 keys whose first letter says what they stand for). Claims are compact JSON Web Tokens in the format of
 //! wasmCloud 1.x: a component carries them in a custom section, a provider archive in a file of its own. What its
-//! tools signed is accepted here, and they can read what is signed here.
+//! tools signed is accepted here, and they can read what is signed here. [Certificates](certificate) say who may be a
+//! member of a lattice, and what it may do there.
 //!
 //! **Invariant**: no I/O and no async; the time is always passed in, and this is the only crate that holds long-lived
 //! signing keys.
@@ -27,6 +28,7 @@
 //! # Ok::<(), wattle_identity::Error>(())
 //! ```
 
+pub mod certificate;
 pub mod claims;
 pub mod component;
 mod error;
@@ -34,6 +36,7 @@ pub mod hash;
 pub mod keys;
 pub mod provider;
 
+pub use certificate::{Certificate, Grant, Ids, Member, Revocation, Role, verify_chain};
 pub use claims::{Claims, ComponentMetadata, ProviderMetadata, Verified};
 pub use error::Error;
 pub use keys::{KeyKind, KeyPair};

@@ -28,6 +28,8 @@ const GATHER_FOR: Duration = Duration::from_secs(2);
 ///
 /// Commands that run in the background only return that they were accepted, with what the host said; their outcome is
 /// an event. Ask for [`ControlClient::events`] first, then send the command, then wait for the event.
+///
+/// A host that is there and silent is [`Error::Timeout`]: whether the command took effect is then unknown.
 #[derive(Debug, Clone)]
 pub struct ControlClient {
     connection: Connection,
@@ -81,7 +83,7 @@ impl ControlClient {
     /// What runs on a host.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the question from being asked.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the question from being asked.
     pub async fn inventory(&self, host: &str) -> Result<HostInventory, Error> {
         let what = format!("get the inventory of host `{host}`");
         self.fetch(what, self.to_host(host, Subjects::host_get)?, &()).await
@@ -90,7 +92,7 @@ impl ControlClient {
     /// Stops a host.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn stop_host(&self, host: &str, request: &StopHost) -> Result<String, Error> {
         self.command(format!("stop host `{host}`"), self.to_host(host, Subjects::host_stop)?, request).await
     }
@@ -122,7 +124,7 @@ impl ControlClient {
     /// Starts, scales or (with a count of 0) stops a component. Runs in the background.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn scale_component(&self, host: &str, request: &ScaleComponent) -> Result<String, Error> {
         let what = format!("scale component `{}`", request.component_id);
         self.command(what, self.to_host(host, Subjects::component_scale)?, request).await
@@ -131,7 +133,7 @@ impl ControlClient {
     /// Replaces the code of a running component. Runs in the background.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn update_component(&self, host: &str, request: &UpdateComponent) -> Result<String, Error> {
         let what = format!("update component `{}`", request.component_id);
         self.command(what, self.to_host(host, Subjects::component_update)?, request).await
@@ -140,7 +142,7 @@ impl ControlClient {
     /// Starts a provider. Runs in the background.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn start_provider(&self, host: &str, request: &StartProvider) -> Result<String, Error> {
         let what = format!("start provider `{}`", request.provider_id);
         self.command(what, self.to_host(host, Subjects::provider_start)?, request).await
@@ -149,7 +151,7 @@ impl ControlClient {
     /// Stops a provider.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn stop_provider(&self, host: &str, request: &StopProvider) -> Result<String, Error> {
         let what = format!("stop provider `{}`", request.provider_id);
         self.command(what, self.to_host(host, Subjects::provider_stop)?, request).await
@@ -158,7 +160,7 @@ impl ControlClient {
     /// Sets a label of a host.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn put_label(&self, host: &str, key: &str, value: &str) -> Result<String, Error> {
         let request = PutLabel { key: key.to_owned(), value: value.to_owned() };
         self.command(format!("set label `{key}`"), self.to_host(host, Subjects::label_put)?, &request).await
@@ -167,7 +169,7 @@ impl ControlClient {
     /// Removes a label of a host.
     ///
     /// # Errors
-    /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
+    /// [`Error::HostAbsent`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn delete_label(&self, host: &str, key: &str) -> Result<String, Error> {
         let request = DeleteLabel { key: key.to_owned() };
         self.command(format!("delete label `{key}`"), self.to_host(host, Subjects::label_del)?, &request)
@@ -179,7 +181,7 @@ impl ControlClient {
     /// # Errors
     /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the question from being asked.
     pub async fn links(&self) -> Result<Vec<Link>, Error> {
-        self.fetch("get links".to_owned(), self.subjects.link_get(), &()).await
+        self.fetch("get links".to_owned(), to_any(self.subjects.link_get()), &()).await
     }
 
     /// Puts a link.
@@ -189,7 +191,7 @@ impl ControlClient {
     /// keeps the command from being sent.
     pub async fn put_link(&self, link: &Link) -> Result<String, Error> {
         let what = format!("link `{}` to `{}`", link.source_id, link.target);
-        self.command(what, self.subjects.link_put(), link).await
+        self.command(what, to_any(self.subjects.link_put()), link).await
     }
 
     /// Deletes links.
@@ -198,7 +200,7 @@ impl ControlClient {
     /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn delete_link(&self, request: &DeleteLink) -> Result<String, Error> {
         let what = format!("delete the link of `{}`", request.source_id);
-        self.command(what, self.subjects.link_del(), request).await
+        self.command(what, to_any(self.subjects.link_del()), request).await
     }
 
     /// All claims that the lattice knows.
@@ -206,7 +208,7 @@ impl ControlClient {
     /// # Errors
     /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the question from being asked.
     pub async fn claims(&self) -> Result<Vec<ClaimsEntry>, Error> {
-        self.fetch("get claims".to_owned(), self.subjects.claims_get(), &()).await
+        self.fetch("get claims".to_owned(), to_any(self.subjects.claims_get()), &()).await
     }
 
     /// A named config, or `None` when there is none of that name.
@@ -216,7 +218,7 @@ impl ControlClient {
     pub async fn get_config(&self, config: &str) -> Result<Option<BTreeMap<String, String>>, Error> {
         name::check_config_name(config)?;
         let what = format!("get config `{config}`");
-        Ok(self.ask(what, self.subjects.config_get(config), &()).await?.response)
+        Ok(self.ask(what, to_any(self.subjects.config_get(config)), &()).await?.response)
     }
 
     /// Writes a named config.
@@ -225,7 +227,7 @@ impl ControlClient {
     /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn put_config(&self, config: &str, values: &BTreeMap<String, String>) -> Result<String, Error> {
         name::check_config_name(config)?;
-        self.command(format!("put config `{config}`"), self.subjects.config_put(config), values).await
+        self.command(format!("put config `{config}`"), to_any(self.subjects.config_put(config)), values).await
     }
 
     /// Deletes a named config.
@@ -234,7 +236,7 @@ impl ControlClient {
     /// [`Error::NoHostAnswered`], [`Error::Refused`] and what keeps the command from being sent.
     pub async fn delete_config(&self, config: &str) -> Result<String, Error> {
         name::check_config_name(config)?;
-        self.command(format!("delete config `{config}`"), self.subjects.config_del(config), &()).await
+        self.command(format!("delete config `{config}`"), to_any(self.subjects.config_del(config)), &()).await
     }
 
     /// Gives all hosts credentials for registries. Waits the whole gather time, or until `expected` hosts have
@@ -252,7 +254,7 @@ impl ControlClient {
             self.gather_replies::<Value>(what, self.subjects.registries_put(), registries, expected).await?;
         match replies.iter().find(|reply| !reply.success) {
             Some(refusal) => Err(Error::Refused { what: what.to_owned(), message: refusal.message.clone() }),
-            None if replies.is_empty() => Err(self.no_host(what.to_owned())),
+            None if replies.is_empty() => Err(self.nobody(what.to_owned(), None)),
             None => Ok(replies.len()),
         }
     }
@@ -266,32 +268,41 @@ impl ControlClient {
         EventStream::open(&self.connection, self.subjects.lattice()).await
     }
 
-    fn to_host(&self, host: &str, subject: impl Fn(&Subjects, &str) -> String) -> Result<String, Error> {
+    fn to_host<'a>(
+        &self,
+        host: &'a str,
+        subject: impl Fn(&Subjects, &str) -> String,
+    ) -> Result<Address<'a>, Error> {
         name::check_host_id(host)?;
-        Ok(subject(&self.subjects, host))
+        Ok(Address { subject: subject(&self.subjects, host), host: Some(host) })
     }
 
-    fn no_host(&self, what: String) -> Error {
-        Error::NoHostAnswered { what, lattice: self.subjects.lattice().to_owned() }
+    /// The error of a request that nobody listens to.
+    fn nobody(&self, what: String, host: Option<&str>) -> Error {
+        let lattice = self.subjects.lattice().to_owned();
+        match host {
+            Some(host) => Error::HostAbsent { what, host: host.to_owned(), lattice },
+            None => Error::NoHostAnswered { what, lattice },
+        }
     }
 
     async fn command(
         &self,
         what: String,
-        subject: String,
+        to: Address<'_>,
         request: &impl Serialize,
     ) -> Result<String, Error> {
-        let ack: Ack = self.ask(what, subject, request).await?;
+        let ack: Ack = self.ask(what, to, request).await?;
         Ok(ack.message)
     }
 
     async fn fetch<T: DeserializeOwned>(
         &self,
         what: String,
-        subject: String,
+        to: Address<'_>,
         request: &impl Serialize,
     ) -> Result<T, Error> {
-        let reply: Envelope<T> = self.ask(what.clone(), subject, request).await?;
+        let reply: Envelope<T> = self.ask(what.clone(), to, request).await?;
         reply.response.ok_or_else(|| Error::BadReply { what, reason: "it has no data".to_owned() })
     }
 
@@ -299,14 +310,14 @@ impl ControlClient {
     async fn ask<T: DeserializeOwned>(
         &self,
         what: String,
-        subject: String,
+        to: Address<'_>,
         request: &impl Serialize,
     ) -> Result<Envelope<T>, Error> {
         let request = Request::new().payload(encode(&what, request)?);
-        let message = match self.connection.request(&subject, request, self.timeout).await {
+        let message = match self.connection.request(&to.subject, request, self.timeout).await {
             Ok(message) => message,
-            Err(RequestFailure::NoResponders | RequestFailure::TimedOut) => return Err(self.no_host(what)),
-            Err(failure) => return Err(failure.into_error(what, self.timeout)),
+            Err(RequestFailure::NoResponders) => return Err(self.nobody(what, to.host)),
+            Err(failure) => return Err(failure.into_error(to.named_in(what), self.timeout)),
         };
         // A refusal need not have data of the kind that was asked for.
         let reply: Result<Envelope<Value>, _> = serde_json::from_slice(&message.payload);
@@ -366,6 +377,28 @@ impl ControlClient {
             _ => Ok(replies),
         }
     }
+}
+
+/// Where a request goes.
+struct Address<'a> {
+    subject: String,
+    /// The host that it is for, if it is for one.
+    host: Option<&'a str>,
+}
+
+impl Address<'_> {
+    /// What is asked for, with the host that it is asked of.
+    fn named_in(&self, what: String) -> String {
+        match self.host {
+            Some(host) if !what.contains(host) => format!("{what} on host `{host}`"),
+            _ => what,
+        }
+    }
+}
+
+/// To whichever host answers first.
+fn to_any<'a>(subject: String) -> Address<'a> {
+    Address { subject, host: None }
 }
 
 /// Requests without a body are empty, as hosts expect.

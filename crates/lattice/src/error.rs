@@ -152,13 +152,26 @@ pub enum Error {
         /// What the server said.
         reason: String,
     },
-    /// No host took the request: there is none in the lattice, or not that one.
+    /// No host took the request: there is none in the lattice, or none that serves such requests now.
     #[error(
-        "failed to {what}: no host answered in lattice `{lattice}`; check that it runs and is in that lattice"
+        "failed to {what}: no host answered in lattice `{lattice}`; check that one runs and is in that lattice"
     )]
     NoHostAnswered {
         /// What was asked for.
         what: String,
+        /// The lattice.
+        lattice: String,
+    },
+    /// The host that a request is for is not in the lattice.
+    #[error(
+        "failed to {what}: host `{host}` is not in lattice `{lattice}`; check its ID, that it runs and is in that \
+         lattice"
+    )]
+    HostAbsent {
+        /// What was asked for.
+        what: String,
+        /// The host's id.
+        host: String,
         /// The lattice.
         lattice: String,
     },

@@ -15,8 +15,10 @@ use wattle_artifact::{
 };
 
 use crate::context::Context;
-use crate::failure::usage;
+use crate::failure::{not_found, usage};
 use crate::folders;
+use crate::settings::host::{registry_ca, registry_login};
+use crate::settings::{Key, Settings, env};
 
 /// How to speak to the registry of the reference.
 #[derive(Clone, Debug, Default, Args)]
@@ -28,14 +30,15 @@ pub(crate) struct RegistryFlags {
     /// Allow the tag `latest`
     #[arg(long)]
     allow_latest: bool,
-    /// The user, where the docker configuration does not know the registry [environment: WATTLE_REGISTRY_USER]
+    /// The user, where the docker configuration does not know the registry [environment: WATTLE_OCI_REGISTRY_USER, for
+    /// the registry in WATTLE_OCI_REGISTRY]
     #[arg(long)]
     user: Option<String>,
     /// The user's password. A flag shows in the list of processes: the environment keeps it secret [environment:
-    /// WATTLE_REGISTRY_PASSWORD]
+    /// WATTLE_OCI_REGISTRY_PASSWORD, for the registry in WATTLE_OCI_REGISTRY]
     #[arg(long, hide_short_help = true)]
     password: Option<String>,
-    /// A PEM file with the authorities that may sign the registry's certificate
+    /// A PEM file with the authorities that may sign the registry's certificate [environment: WATTLE_TLS_CA_PATH]
     #[arg(long, value_name = "PATH")]
     registry_ca: Option<PathBuf>,
 }
@@ -46,18 +49,15 @@ impl RegistryFlags {
     /// # Errors
     /// When the credentials are incomplete or the cache folder can't be used.
     pub(crate) fn store(&self, reference: &OciReference, context: &Context) -> anyhow::Result<ArtifactStore> {
-        let or_variable = |flag: &Option<String>, name| match flag {
-            Some(value) => anyhow::Ok(Some(value.clone())),
-            None => Ok(context.variables.get(name)?.map(str::to_owned)),
+        let environment = Settings::new([env::layer(&context.variables, env::registry)?]);
+        let ca = match &self.registry_ca {
+            Some(file) => vec![file.clone()],
+            None => registry_ca(&environment),
         };
-        let user = or_variable(&self.user, "WATTLE_REGISTRY_USER")?;
-        let password = or_variable(&self.password, "WATTLE_REGISTRY_PASSWORD")?;
-        let credentials =
-            Credentials::from_parts(user, password, None).map_err(|error| usage(error.to_string()))?;
         let settings = RegistrySettings {
-            credentials,
+            credentials: self.credentials(reference, &environment)?,
             insecure: self.insecure,
-            ca: self.registry_ca.iter().cloned().collect(),
+            ca,
             allow_latest: self.allow_latest,
         };
         let mut options = StoreOptions::new(folders::cache(&context.variables)?.join("artifacts"));
@@ -67,6 +67,43 @@ impl RegistryFlags {
             options.timeout = timeout;
         }
         Ok(ArtifactStore::new(options)?)
+    }
+
+    /// Flags are meant for the registry of the reference; variables are for the registry that they name, and no other
+    /// gets to see them.
+    fn credentials(
+        &self,
+        reference: &OciReference,
+        environment: &Settings,
+    ) -> anyhow::Result<Option<Credentials>> {
+        if self.user.is_some() && self.password.is_some() {
+            return whole(self.user.clone(), self.password.clone());
+        }
+        let named = environment.text(Key::OciRegistry);
+        let meant = named.is_some_and(|name| name.eq_ignore_ascii_case(reference.registry()));
+        if self.user.is_none() && self.password.is_none() {
+            let login = registry_login(environment)?;
+            return Ok(login.filter(|_| meant).map(|(_, login)| login));
+        }
+        let or_variable = |flag: &Option<String>, key| {
+            let variable = environment.text(key).filter(|_| meant).map(str::to_owned);
+            flag.clone().or(variable)
+        };
+        whole(or_variable(&self.user, Key::OciUser), or_variable(&self.password, Key::OciPassword))
+    }
+
+    /// Refuses to put `latest` into a registry, unless that is allowed.
+    ///
+    /// # Errors
+    /// When the reference means it.
+    pub(crate) fn check_latest(&self, reference: &OciReference) -> anyhow::Result<()> {
+        if self.allow_latest || !reference.is_latest() {
+            return Ok(());
+        }
+        Err(usage(format!(
+            "{reference} means the tag `latest`, which names other bytes from day to day and which hosts refuse: name \
+             a version, or allow it with --allow-latest"
+        )))
     }
 
     /// Fetches an artifact, whatever it is.
@@ -88,12 +125,18 @@ impl RegistryFlags {
     }
 }
 
+/// The credentials that a command line makes.
+fn whole(user: Option<String>, password: Option<String>) -> anyhow::Result<Option<Credentials>> {
+    Credentials::from_parts(user, password, None)
+        .map_err(|error| usage(format!("{error} (--user and --password belong together)")))
+}
+
 /// Says which flag helps, where one does.
 pub(crate) fn explain(error: Error) -> anyhow::Error {
     match error {
-        Error::NotTls { .. } => {
-            anyhow::Error::from(error).context("the flag --insecure speaks to it without TLS")
-        }
+        Error::NotTls { registry } => anyhow::anyhow!(
+            "registry {registry} does not speak TLS: if it really is a plain HTTP registry, say so with --insecure"
+        ),
         error => error.into(),
     }
 }
@@ -173,7 +216,7 @@ impl Source {
             Ok(Reference::File(path)) => Ok(Self::File(path)),
             Ok(Reference::Oci(reference)) => Ok(Self::Registry(reference)),
             Ok(Reference::Builtin(name)) => bail!("builtin://{name} is a part of every host and has no file"),
-            Err(Error::LocalPath { .. }) => bail!("there is no file {text}"),
+            Err(Error::LocalPath { .. }) => Err(not_found(format!("there is no file {text}"))),
             Err(error) => Err(usage(format!("{text} is no file here, and as a reference: {error}"))),
         }
     }
@@ -209,12 +252,17 @@ pub(crate) fn control_reference(text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Reads a file.
+/// Reads a file that a person named.
 ///
 /// # Errors
-/// When it can't be read.
+/// When it is not there, or can't be read.
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(not_found(format!("there is no file {}", path.display())))
+        }
+        read => read.with_context(|| format!("cannot read {}", path.display())),
+    }
 }
 
 /// Writes a file so that it appears whole or stays as it was.
@@ -253,6 +301,44 @@ mod tests {
         }
         assert!(Content::of(b"").unwrap_err().to_string().contains("empty"));
         assert!(Content::of(b"hello").unwrap_err().to_string().contains("neither"));
+    }
+
+    fn reference(text: &str) -> OciReference {
+        OciReference::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_login_in_the_environment_is_for_its_registry_only() {
+        let flags = RegistryFlags::default();
+        let login = |pairs: &[(&str, &str)], flags: &RegistryFlags, text: &str| {
+            let variables = crate::settings::Variables::of(pairs);
+            let environment = Settings::new([env::layer(&variables, env::registry).unwrap()]);
+            flags.credentials(&reference(text), &environment)
+        };
+        let whole = [
+            ("WATTLE_OCI_REGISTRY", "Registry.example"),
+            ("WATTLE_OCI_REGISTRY_USER", "ada"),
+            ("WASMCLOUD_OCI_REGISTRY_PASSWORD", "hunter2"),
+        ];
+        assert!(login(&whole, &flags, "registry.example/a:1").unwrap().is_some());
+        assert!(login(&whole, &flags, "other.example/a:1").unwrap().is_none());
+        assert_eq!(exit_of(&login(&whole[1..], &flags, "other.example/a:1").unwrap_err()), Exit::Usage);
+        let user = RegistryFlags { user: Some("bob".into()), ..RegistryFlags::default() };
+        assert!(login(&whole, &user, "registry.example/a:1").unwrap().is_some());
+        assert!(login(&whole, &user, "other.example/a:1").is_err(), "its password is not for this registry");
+        let both = RegistryFlags { password: Some("x".into()), ..user };
+        assert!(login(&[], &both, "other.example/a:1").unwrap().is_some());
+    }
+
+    #[test]
+    fn latest_is_pushed_only_where_that_is_allowed() {
+        let flags = RegistryFlags::default();
+        for latest in ["registry.example/a", "registry.example/a:latest"] {
+            assert_eq!(exit_of(&flags.check_latest(&reference(latest)).unwrap_err()), Exit::Usage);
+        }
+        assert!(flags.check_latest(&reference("registry.example/a:1")).is_ok());
+        let allowed = RegistryFlags { allow_latest: true, ..flags };
+        assert!(allowed.check_latest(&reference("registry.example/a:latest")).is_ok());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
     claims, completions, config, exec_child, get, host, keys, label, link, par, pull, push, scale, start,
@@ -62,6 +62,15 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the command line of this process. Unlike clap's own way, this leaves the errors of settings as they are,
+    /// without the usage of `wattle`, which has nothing to do with them.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that was asked for.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::command().try_get_matches()?)
+    }
+
     /// The form of the output, also of errors.
     pub(crate) fn format(&self) -> Format {
         self.output
@@ -117,7 +126,6 @@ impl Cli {
 mod tests {
     use super::*;
     use crate::settings::{Key, Settings};
-    use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split(' '))

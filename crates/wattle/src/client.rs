@@ -1,16 +1,16 @@
 //! A seat from which commands are given: the connection, the control client, and which host is meant.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use wattle_lattice::{ControlClient, connect};
+use anyhow::{Context as _, anyhow};
+use wattle_lattice::{ControlClient, Error, connect};
 use wattle_protocol::control::{ComponentAuctionRequest, HostPing, ProviderAuctionRequest};
 use wattle_protocol::inventory::HostInventory;
 use wattle_protocol::name::check_host_id;
 
 use crate::context::Context;
-use crate::failure::not_found;
+use crate::failure::{not_found, timed_out};
 use crate::settings::{Key, connect as options};
 
 /// How long a command waits for a reply, unless told otherwise.
@@ -47,7 +47,12 @@ impl Client {
         let mut how = options::control(&settings)?;
         how.name = "wattle command line".to_owned();
         how.request_timeout = timeout;
-        let connection = connect(&how).await;
+        let begun = Instant::now();
+        let connection = connect(&how).await.map_err(|error| match error {
+            // A server that is not there says so at once, or nobody says anything.
+            Error::Unreachable { .. } if begun.elapsed() >= timeout => timed_out(error.to_string()),
+            error => error.into(),
+        });
         let connection = connection.with_context(|| match settings.find(Key::NatsUrls) {
             Some(found) => format!("cannot reach the lattice with the servers of {}", found.origin),
             None => "cannot reach the lattice (--nats-url says where it is)".to_owned(),
@@ -151,11 +156,13 @@ impl Client {
             return no_host(self.lattice());
         }
         let mut reasons = Vec::new();
+        let mut runs_already = false;
         for host in &hosts {
             let reason = match mismatch(host, constraints) {
                 Some(mismatch) => mismatch,
                 None => match self.control.inventory(&host.id).await {
                     Ok(inventory) if workload.runs_on(&inventory) => {
+                        runs_already = true;
                         format!("already runs it: {}", workload.what_then(&host.friendly_name))
                     }
                     Ok(_) => "did not bid: it may be told not to, or not be ready".to_owned(),
@@ -164,7 +171,8 @@ impl Client {
             };
             reasons.push(format!("\n  {}: {reason}", describe(host)));
         }
-        not_found(format!("no host made a bid for {workload}:{}", reasons.concat()))
+        let message = format!("no host made a bid for {workload}:{}", reasons.concat());
+        if runs_already { anyhow!(message) } else { not_found(message) }
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line or a setting is wrong (clap uses the same code).
     Usage = 2,
-    /// What the command names does not exist: a host, component, provider, link, config or key.
+    /// What the command names does not exist: a file, host, component, provider, link, label, config or key.
     NotFound = 3,
     /// Nothing answered, or the outcome was not reported, within the time given.
     TimedOut = 4,
@@ -70,9 +70,9 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(failure.exit);
     }
     match cause.downcast_ref::<Lattice>() {
-        Some(Lattice::NoHostAnswered { .. }) => return Some(Exit::NotFound),
+        Some(Lattice::NoHostAnswered { .. } | Lattice::HostAbsent { .. }) => return Some(Exit::NotFound),
         Some(Lattice::Timeout { .. }) => return Some(Exit::TimedOut),
-        Some(Lattice::Option { .. } | Lattice::Name(_)) => return Some(Exit::Usage),
+        Some(Lattice::Option { .. } | Lattice::Name(_) | Lattice::Seed { .. }) => return Some(Exit::Usage),
         _ => {}
     }
     match cause.downcast_ref::<Artifact>() {

@@ -24,15 +24,13 @@ mod signing;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::Parser as _;
-
 use crate::cli::Cli;
 use crate::failure::{Exit, exit_of, report, usage};
 use crate::output::Format;
+use anyhow::Context as _;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && wants_json() => {
             let text = error.render().to_string();

@@ -10,11 +10,12 @@ use wattle_protocol::control::{ScaleComponent, StartProvider, StopHost, UpdateCo
 use wattle_protocol::event::Event;
 
 use crate::client::Client;
+use crate::context::Context;
 use crate::failure::timed_out;
 use crate::output::note;
 
 /// How long an outcome is waited for, unless told otherwise: a pull may have to cross a slow line.
-pub(crate) const OUTCOME: Duration = Duration::from_secs(60);
+const OUTCOME: Duration = Duration::from_secs(60);
 
 /// Whether, and how long, a command waits for its outcome.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +26,17 @@ pub(crate) enum Wait {
     No,
 }
 
-/// What an event says about a command.
-type Verdict = Result<(), String>;
+impl Wait {
+    /// What the flags `--no-wait` and `--timeout` say.
+    pub(crate) fn of(no_wait: bool, context: &Context) -> Self {
+        if no_wait { Self::No } else { Self::For(context.timeout_or(OUTCOME)) }
+    }
+}
 
-/// Starts, scales or stops a component.
+/// What an event says about a command: what came of it, or why it failed.
+type Verdict<T> = Result<T, String>;
+
+/// Starts, scales or stops a component. Answers from which reference it then runs, unless that was not waited for.
 ///
 /// # Errors
 /// When the host refuses, fails, stops or does not say in time.
@@ -37,7 +45,7 @@ pub(crate) async fn scale(
     host: &str,
     request: &ScaleComponent,
     wait: Wait,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<String>> {
     let (id, count) = (&request.component_id, request.count);
     let mut events = client.control.events().await?;
     warn_of(&client.control.scale_component(host, request).await?);
@@ -49,7 +57,7 @@ pub(crate) async fn scale(
     outcome
         .wait(&mut events, wait, |event| match event {
             Event::ComponentScaled(scaled) if scaled.component_id == *id && scaled.max_instances == count => {
-                Some(Ok(()))
+                Some(Ok(scaled.image_ref.clone()))
             }
             Event::ComponentScaleFailed(failed) if failed.component_id == *id => {
                 Some(Err(failed.error.clone()))
@@ -89,6 +97,7 @@ pub(crate) async fn update(
             _ => None,
         })
         .await
+        .map(drop)
 }
 
 /// Starts a provider.
@@ -118,6 +127,7 @@ pub(crate) async fn start_provider(
             _ => None,
         })
         .await
+        .map(drop)
 }
 
 /// Stops a host.
@@ -154,13 +164,13 @@ struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    async fn wait(
+    async fn wait<T>(
         self,
         events: &mut EventStream,
         wait: Wait,
-        verdict: impl Fn(&Event) -> Option<Verdict>,
-    ) -> anyhow::Result<()> {
-        let Wait::For(patience) = wait else { return Ok(()) };
+        verdict: impl Fn(&Event) -> Option<Verdict<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        let Wait::For(patience) = wait else { return Ok(None) };
         let Self { host, doing, events: names } = self;
         let _spinner = Spinner::show(&format!("waiting for host {host} to {doing}"));
         let found = events.wait_for(&doing, patience, |source, event| match event {
@@ -169,7 +179,7 @@ impl Outcome<'_> {
             event => verdict(event),
         });
         match found.await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(outcome)) => Ok(Some(outcome)),
             Ok(Err(reason)) => bail!("host {host} could not {doing}: {reason}"),
             Err(_) => Err(timed_out(format!(
                 "host {host} did not say within {patience:?} whether it could {doing} (waited for its event {names}). \

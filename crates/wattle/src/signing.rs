@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::Args;
 use wattle_identity::keys::{KeyKind, KeyPair};
 
@@ -62,8 +61,8 @@ impl SigningFlags {
             return KeyStore::of(&context.variables)?.named_or_in_file(named, kind);
         }
         if let Some(seed) = context.variables.get(variable)? {
-            let key =
-                KeyPair::from_seed(seed).with_context(|| format!("the environment variable {variable}"))?;
+            let key = KeyPair::from_seed(seed)
+                .map_err(|error| usage(format!("the environment variable {variable}: {error}")))?;
             if key.kind() != kind {
                 return Err(usage(format!(
                     "the environment variable {variable} holds the seed of a {} key: a {kind} key is needed",

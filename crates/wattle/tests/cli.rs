@@ -110,17 +110,69 @@ fn errors_have_codes_and_a_form_for_programs() {
     let home = home.path();
     for (line, code) in [
         (&["keys", "get", "nobody", "-o", "json"][..], 3),
-        (&["claims", "inspect", "missing.wasm", "-o", "json"], 1),
+        (&["claims", "inspect", "missing.wasm", "-o", "json"], 3),
+        (&["push", "registry.example/a:1", "missing.wasm", "-o", "json"], 3),
+        (&["push", "registry.example/a", "missing.wasm", "-o", "json"], 2),
         (&["start", "component", "registry.example/a:1", "not.an.id", "-o", "json"], 2),
         (&["get", "hosts", "--nats-url", "nats://127.0.0.1:1", "-o", "json"], 1),
-        (&["host", "--config", "missing.json", "-o", "json"], 1),
+        (&["host", "--config", "missing.json", "-o", "json"], 3),
+        (&["host", "--nats-url", "nats://ada:hunter2@hub", "-o", "json"], 2),
+        (&["host", "--cluster-seed", "BAD", "-o", "json"], 2),
+        (&["host", "--allow-insecure", "http://hub", "-o", "json"], 2),
+        (&["up", "--nats-port", "0", "-o", "json"], 2),
     ] {
         let output = wattle(home, line);
         assert_eq!(output.status.code(), Some(code), "{line:?}");
         let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
-        assert!(!error["error"].as_str().unwrap().is_empty(), "{line:?}");
+        let error = error["error"].as_str().unwrap();
+        assert!(!error.is_empty() && !error.contains("hunter2"), "{line:?}");
         assert!(output.stdout.is_empty(), "{line:?}");
     }
+}
+
+#[test]
+fn a_bad_setting_is_told_without_the_usage_of_the_program() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = wattle(home.path(), &["host", "--cluster-seed", "BAD"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = errors(&refused);
+    assert!(told.starts_with("error: --cluster-seed: ") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn a_bad_seed_in_the_environment_is_a_usage_error() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("hello.wasm"), EMPTY_COMPONENT).unwrap();
+    let refused = Command::new(env!("CARGO_BIN_EXE_wattle"))
+        .args(["claims", "sign", "hello.wasm"])
+        .current_dir(home.path())
+        .env_clear()
+        .env("HOME", home.path())
+        .env("WATTLE_ISSUER_SEED", "SABAD")
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", errors(&refused));
+    assert!(errors(&refused).contains("WATTLE_ISSUER_SEED") && !errors(&refused).contains("SABAD"));
+}
+
+#[test]
+fn swapped_words_of_push_are_noticed() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("hello.wasm"), EMPTY_COMPONENT).unwrap();
+    let refused = wattle(home.path(), &["push", "hello.wasm", "registry.example/hello:1"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors(&refused).contains("the reference comes first"), "{}", errors(&refused));
+}
+
+#[test]
+fn up_explains_the_flags_that_mean_something_else_there() {
+    let home = tempfile::tempdir().unwrap();
+    let help = wattle(home.path(), &["up", "--help"]);
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    for part in ["[default: core]", "wattle/up]", "--data-dir"] {
+        assert!(help.contains(part), "{help}");
+    }
+    assert!(!help.contains("./host_config.json") && !help.contains("the NATS server's own"), "{help}");
 }
 
 #[test]

@@ -103,7 +103,10 @@ impl Demo<'_> {
 
     fn start_host(&mut self) -> Result<()> {
         println!("    $ export PATH=$PATH:{}", self.layout.target.join("debug").display());
-        println!("    $ export WATTLE_NATS_URL={} WATTLE_LATTICE={LATTICE}", self.nats_url());
+        println!(
+            "    $ export WATTLE_NATS_URL={} WATTLE_LATTICE={LATTICE} WATTLE_KEYS=$PWD/keys",
+            self.nats_url()
+        );
         let issuer = self.make_issuer()?;
         let mut host = self.command(&["host", "--nats-url", &self.nats_url(), "--lattice", LATTICE]);
         host.args(["--js-domain", DOMAIN, "--data-dir", "host"]);
@@ -214,6 +217,8 @@ impl Demo<'_> {
             }
         }
         command.env("WATTLE_NATS_URL", self.nats_url()).env("WATTLE_LATTICE", LATTICE);
+        // The user's own keys are neither used nor added to.
+        command.env("WATTLE_KEYS", self.folder.join("keys"));
         command.args(arguments).current_dir(self.folder);
         command
     }

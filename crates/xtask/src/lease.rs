@@ -3,8 +3,11 @@
 //! A fresh clone builds into the same target folder as the one before, so that it finds the dependencies compiled. But
 //! cargo takes the workspace's own crates of two checkouts for the same, and what was built later than a file was
 //! changed for up to date, even if it was built from the other checkout's file. So whoever finds another checkout's
-//! builds there removes them (those of the workspace's own crates, nothing else), and also leaves none behind.
+//! builds there removes them (those of the workspace's own crates, nothing else), and also leaves none behind. Whoever
+//! finds another at work there waits.
 
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,16 +24,24 @@ pub(crate) struct Lease<'a> {
     target: PathBuf,
     /// The checkout that the folder goes back to.
     before: Option<PathBuf>,
+    /// Locked; says who holds it. Closed last, after the folder was given back.
+    _lock: File,
 }
 
 impl<'a> Lease<'a> {
     pub(crate) fn take(layout: &'a Layout, manifest: &Path, target: &Path) -> Result<Self> {
-        let mut lease =
-            Self { layout, manifest: manifest.to_path_buf(), target: target.to_path_buf(), before: None };
         std::fs::create_dir_all(target).with_context(|| format!("cannot make {}", target.display()))?;
+        let lock = lock(target, &layout.root)
+            .with_context(|| format!("cannot lock {}", target.join(LOCK).display()))?;
+        let (manifest, target) = (manifest.to_path_buf(), target.to_path_buf());
+        let mut lease = Self { layout, manifest, target, before: None, _lock: lock };
         let before = std::fs::read_to_string(lease.record()).ok().map(PathBuf::from);
         if let Some(other) = before.filter(|before| *before != layout.root) {
-            println!("    {} was last used by {}: removing its builds", target.display(), other.display());
+            println!(
+                "    {} was last used by {}: removing its builds",
+                lease.target.display(),
+                other.display()
+            );
             lease.clean()?;
             lease.before = Some(other).filter(|other| other.is_dir());
         }
@@ -53,6 +64,29 @@ impl<'a> Lease<'a> {
         command.args(["clean", "--quiet", "--workspace", "--manifest-path"]).arg(&self.manifest);
         process::run(command.arg("--target-dir").arg(&self.target))
     }
+}
+
+/// The file in the target folder that is locked while a lease lives.
+const LOCK: &str = ".lease";
+
+/// Locks the target folder, after whoever has it now, and leaves there who did.
+fn lock(target: &Path, checkout: &Path) -> std::io::Result<File> {
+    let path = target.join(LOCK);
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder)?;
+            println!("    waiting for {}, which works in {}", holder.trim(), target.display());
+            file.lock()?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "process {} of {}", std::process::id(), checkout.display())?;
+    Ok(file)
 }
 
 impl Drop for Lease<'_> {
@@ -113,6 +147,29 @@ mod tests {
             std::fs::read_to_string(mine.target.join(".checkout")).unwrap(),
             mine.root.to_str().unwrap()
         );
+    }
+
+    #[test]
+    fn a_second_checkout_waits_for_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = checkout(&folder.path().join("mine"), "mine");
+        let other = checkout(&folder.path().join("other"), "other");
+        let held = lease(&mine);
+        let holder = std::fs::read_to_string(mine.target.join(LOCK)).unwrap();
+        let expected = format!("process {} of {}\n", std::process::id(), mine.root.display());
+        assert_eq!(holder, expected);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let _lease = lease(&other);
+                word(&other)
+            });
+            assert_eq!(word(&mine), "mine");
+            let record = std::fs::read_to_string(mine.target.join(".checkout")).unwrap();
+            assert_eq!(record, mine.root.to_str().unwrap(), "the other one did not wait");
+            drop(held);
+            assert_eq!(second.join().unwrap(), "other");
+        });
+        assert_eq!(word(&mine), "mine");
     }
 
     #[test]

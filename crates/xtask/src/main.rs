@@ -21,7 +21,7 @@ usage: cargo xtask COMMAND
 
 commands:
   setup               fetch what the other commands need and this machine lacks: nats-server, an OCI registry,
-                      a Rust toolchain for WebAssembly components
+                      a Rust toolchain for WebAssembly components, rustfmt and clippy
   guests              build the example component and the test components
   test [-- ARGS]      set up, check formatting and lints, build, run every test; ARGS go to `cargo test`, and with
                       them only what those tests need is done (`cargo xtask test -- NAME`)
@@ -51,7 +51,11 @@ fn run(arguments: &[String]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["setup"] => {
-            process::step("setup", || setup::everything(&Layout::find()?))?;
+            let layout = Layout::find()?;
+            process::step("setup", || {
+                setup::find_or_install_checks(&layout)?;
+                setup::everything(&layout)
+            })?;
         }
         ["guests"] => {
             let layout = Layout::find()?;

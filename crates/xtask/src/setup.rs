@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::layout::Layout;
-pub(crate) use toolchain::{GuestToolchain, TARGET, debian_flags};
+pub(crate) use toolchain::{GuestToolchain, TARGET, debian_flags, find_or_install_checks};
 
 /// What [`everything`] found or fetched.
 pub(crate) struct Tools {

@@ -12,7 +12,10 @@ use crate::{guests, setup};
 
 /// All of them.
 pub(crate) fn everything(layout: &Layout) -> Result<()> {
-    let tools = step("setup", || setup::everything(layout))?;
+    let tools = step("setup", || {
+        setup::find_or_install_checks(layout)?;
+        setup::everything(layout)
+    })?;
     let _lease = workspace_lease(layout)?;
     step("formatting", || {
         run(layout.cargo().args(["fmt", "--all", "--check"]))?;
@@ -63,7 +66,7 @@ fn tests(layout: &Layout, tools: &Tools, arguments: &[&str]) -> Result<()> {
 fn foreign_build(layout: &Layout) -> Command {
     let mut command = layout.cargo();
     command
-        .args(["test", "--no-run", "--manifest-path"])
+        .args(["test", "--no-run", "--locked", "--manifest-path"])
         .arg(layout.foreign_manifest())
         .env("CARGO_TARGET_DIR", layout.foreign_target());
     command

@@ -20,8 +20,8 @@ use std::{
 use bytes::Bytes;
 use tempfile::TempDir;
 use wattle_artifact::{
-    ArtifactKind, ArtifactStore, Credentials, OciReference, Pushed, Reference, Registries, RegistrySettings,
-    StoreOptions,
+    ArtifactKind, ArtifactStore, Credentials, OciReference, PushDetails, Pushed, Reference, Registries,
+    RegistrySettings, StoreOptions,
 };
 
 /// How long a registry may take to answer its first request.
@@ -218,5 +218,6 @@ pub(crate) fn reference(text: &str) -> Reference {
 
 pub(crate) async fn push(store: &ArtifactStore, to: &str, bytes: &'static [u8]) -> Pushed {
     let annotations = BTreeMap::new();
-    store.push(&oci(to), ArtifactKind::Component, Bytes::from_static(bytes), annotations).await.unwrap()
+    let (bytes, details) = (Bytes::from_static(bytes), PushDetails::default());
+    store.push_with(&oci(to), ArtifactKind::Component, bytes, annotations, &details).await.unwrap()
 }

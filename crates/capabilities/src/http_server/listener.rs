@@ -67,6 +67,8 @@ impl Server {
 /// What a listener and its connections share.
 pub(super) struct Shared {
     pub(super) server: Arc<Server>,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
     pub(super) routes: ArcSwap<RouteTable>,
     /// Why connections are not being accepted at the moment.
     problem: ArcSwapOption<String>,
@@ -92,6 +94,8 @@ impl Listener {
         })?;
         let shared = Arc::new(Shared {
             server: Arc::clone(server),
+            // Not the same if the system chose the port.
+            address: socket.local_addr().unwrap_or(address),
             routes: ArcSwap::new(routes),
             problem: ArcSwapOption::empty(),
         });

@@ -1,7 +1,7 @@
 //! From links to route tables, and from a request to its route. Nothing here touches a socket.
 
 use super::config::{Match, RoutingMode, Rule, Settings, normal_host, refuse_key};
-use http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, uri::Authority};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -161,17 +161,23 @@ fn describe(matches: &Match) -> String {
 
 /// Makes the request's URI absolute, with the scheme `http` and the authority that the client asked for, so
 /// that a component can read both from it. As RFC 9112, section 3.2, has it: an authority in the request line
-/// goes before the `Host` header, which is made to agree.
+/// goes before the `Host` header, which is made to agree. A client of HTTP/1.0 need not name any; then it is the
+/// address that the request came to.
 ///
 /// The error is for the client.
-pub(super) fn make_absolute(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), &'static str> {
+pub(super) fn make_absolute(
+    uri: &mut Uri,
+    headers: &mut HeaderMap,
+    version: Version,
+    listener: SocketAddr,
+) -> Result<(), &'static str> {
     let mut parts = std::mem::take(uri).into_parts();
+    let unnamed = version < Version::HTTP_11 && !headers.contains_key(header::HOST);
     let authority = match parts.authority.take() {
-        Some(authority) => {
-            let host = http::HeaderValue::try_from(authority.as_str())
-                .map_err(|_| "the URI's authority is not valid")?;
-            headers.insert(header::HOST, host);
-            authority
+        Some(authority) => name_host(headers, authority)?,
+        None if unnamed => {
+            let authority = Authority::try_from(listener.to_string());
+            name_host(headers, authority.map_err(|_| "the Host header is missing")?)?
         }
         None => host_header(headers)?,
     };
@@ -182,6 +188,13 @@ pub(super) fn make_absolute(uri: &mut Uri, headers: &mut HeaderMap) -> Result<()
     parts.authority = Some(authority);
     *uri = Uri::from_parts(parts).map_err(|_| "the request's target is not valid")?;
     Ok(())
+}
+
+/// Makes the `Host` header agree with the authority.
+fn name_host(headers: &mut HeaderMap, authority: Authority) -> Result<Authority, &'static str> {
+    let host = HeaderValue::try_from(authority.as_str()).map_err(|_| "the URI's authority is not valid")?;
+    headers.insert(header::HOST, host);
+    Ok(authority)
 }
 
 fn host_header(headers: &HeaderMap) -> Result<Authority, &'static str> {
@@ -301,13 +314,19 @@ mod tests {
         }
     }
 
+    const LISTENER: &str = "127.0.0.1:8000";
+
     fn absolute(target: &str, hosts: &[&str]) -> Result<(String, String), &'static str> {
+        absolute_in(Version::HTTP_11, target, hosts)
+    }
+
+    fn absolute_in(version: Version, target: &str, hosts: &[&str]) -> Result<(String, String), &'static str> {
         let mut uri = target.parse().unwrap();
         let mut headers = HeaderMap::new();
         for host in hosts {
             headers.append(header::HOST, host.parse().unwrap());
         }
-        make_absolute(&mut uri, &mut headers)?;
+        make_absolute(&mut uri, &mut headers, version, LISTENER.parse().unwrap())?;
         Ok((uri.to_string(), headers[header::HOST].to_str().unwrap().to_owned()))
     }
 
@@ -324,5 +343,18 @@ mod tests {
         assert!(absolute("/", &["a b"]).is_err());
         assert!(absolute("/", &["me@h"]).is_err());
         assert!(absolute("http://me@h/", &[]).is_err());
+    }
+
+    #[test]
+    fn old_clients_need_not_name_a_host() {
+        let old = |target: &str, hosts: &[&str]| absolute_in(Version::HTTP_10, target, hosts);
+        let ok = |uri: &str, host: &str| Ok((uri.to_owned(), host.to_owned()));
+        assert_eq!(old("/a", &[]), ok("http://127.0.0.1:8000/a", LISTENER));
+        assert_eq!(old("/a", &["h"]), ok("http://h/a", "h"));
+        assert_eq!(old("http://real/a", &[]), ok("http://real/a", "real"));
+        assert!(old("/", &[""]).is_err());
+        let (mut uri, mut headers) = (Uri::from_static("/a"), HeaderMap::new());
+        make_absolute(&mut uri, &mut headers, Version::HTTP_10, "[::1]:80".parse().unwrap()).unwrap();
+        assert_eq!(uri, "http://[::1]:80/a");
     }
 }

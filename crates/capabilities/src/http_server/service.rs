@@ -73,7 +73,7 @@ fn route(shared: &Shared, head: &mut request::Parts) -> Result<Arc<Route>, Failu
     if head.method == Method::CONNECT {
         return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
     }
-    make_absolute(&mut head.uri, &mut head.headers)
+    make_absolute(&mut head.uri, &mut head.headers, head.version, shared.address)
         .map_err(|reason| Failure::new(StatusCode::BAD_REQUEST, reason))?;
     let route = shared.routes.load().find(&head.uri, &head.headers);
     let route = route

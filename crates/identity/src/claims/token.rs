@@ -19,20 +19,20 @@ struct Header {
 }
 
 /// A token taken apart, with its header already checked.
-pub(super) struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// The bytes that the signature covers.
-    pub(super) signed: &'a [u8],
-    pub(super) signature: Vec<u8>,
+    pub(crate) signed: &'a [u8],
+    pub(crate) signature: Vec<u8>,
     claims: Vec<u8>,
 }
 
 impl Parts<'_> {
-    pub(super) fn claims<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub(crate) fn claims<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.claims).map_err(|error| malformed(format!("its claims: {error}")))
     }
 }
 
-pub(super) fn encode(claims: &impl Serialize, issuer: &KeyPair) -> Result<String, Error> {
+pub(crate) fn encode(claims: &impl Serialize, issuer: &KeyPair) -> Result<String, Error> {
     let header = Header { kind: TYPE.to_owned(), algorithm: ALGORITHM.to_owned() };
     let mut token = segment(&header)?;
     token.push('.');
@@ -48,7 +48,7 @@ fn segment(value: &impl Serialize) -> Result<String, Error> {
     Ok(BASE64URL_NOPAD.encode(&json))
 }
 
-pub(super) fn split(token: &str) -> Result<Parts<'_>, Error> {
+pub(crate) fn split(token: &str) -> Result<Parts<'_>, Error> {
     let (signed, signature) = token.rsplit_once('.').ok_or_else(not_three_parts)?;
     let (header, claims) = signed.split_once('.').ok_or_else(not_three_parts)?;
     if claims.contains('.') {

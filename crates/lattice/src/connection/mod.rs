@@ -292,7 +292,8 @@ impl Connection {
         let failed = |reason: String| Error::Message { what: what(), reason };
         let inbox = self.client.new_inbox();
         let asked = async {
-            let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|e| failed(e.to_string()))?;
+            let mut answers =
+                self.client.subscribe(inbox.clone()).await.map_err(|e| failed(e.to_string()))?;
             self.client.publish(inbox, bytes::Bytes::new()).await.map_err(|e| failed(e.to_string()))?;
             answers.next().await.map(drop).ok_or_else(|| failed("the connection was closed".to_owned()))
         };

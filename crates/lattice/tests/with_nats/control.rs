@@ -120,8 +120,30 @@ async fn data_is_read_and_refusals_are_told_from_silence() {
     let unreadable = control.delete_link(&DeleteLink::from(link.key())).await.unwrap_err();
     assert!(matches!(unreadable, Error::BadReply { .. }), "{unreadable}");
     let absent = control.inventory(OTHER).await.unwrap_err();
-    assert!(matches!(absent, Error::NoHostAnswered { .. }) && absent.to_string().contains(OTHER), "{absent}");
+    assert!(matches!(&absent, Error::HostAbsent { host, .. } if host == OTHER), "{absent}");
+    let absent = absent.to_string();
+    assert!(absent.contains(&format!("host `{OTHER}` is not in lattice `default`")), "{absent}");
+    let nobody = control.put_config("c", &BTreeMap::new()).await.unwrap_err();
+    assert!(matches!(&nobody, Error::NoHostAnswered { lattice, .. } if lattice == "default"), "{nobody}");
     assert!(matches!(control.inventory("x.y").await, Err(Error::Name(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_slow_is_not_taken_for_absent() {
+    let server = Server::start("");
+    let connection = server.connect().await;
+    // They take the requests and never answer.
+    let _host =
+        connection.client().subscribe(format!("wasmbus.ctl.v1.default.label.put.{HOST}")).await.unwrap();
+    let _any = connection.client().subscribe("wasmbus.ctl.v1.default.link.get").await.unwrap();
+    connection.flush().await.unwrap();
+    let patience = Duration::from_millis(200);
+    let control = client(&connection).with_timeout(patience);
+    let silent = control.put_label(HOST, "k", "v").await.unwrap_err();
+    assert!(silent.to_string().contains(&format!("on host `{HOST}`: no answer within")), "{silent}");
+    for error in [silent, control.links().await.unwrap_err()] {
+        assert!(matches!(error, Error::Timeout { after, .. } if after == patience), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

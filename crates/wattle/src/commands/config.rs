@@ -59,6 +59,9 @@ pub(crate) async fn run(args: ConfigArgs, context: &Context) -> anyhow::Result<E
         ConfigCommand::Get { name } => show(&name, context).await,
         ConfigCommand::Del { name } => {
             let client = Client::connect(context).await?;
+            if client.control.get_config(&name).await?.is_none() {
+                return Err(no_config(&name, &client));
+            }
             client.control.delete_config(&name).await?;
             context.print(&Done::new(format!("config `{name}` is deleted"), Named { name }))
         }
@@ -73,8 +76,12 @@ pub(crate) async fn show(name: &str, context: &Context) -> anyhow::Result<Exit> 
     let client = Client::connect(context).await?;
     match client.control.get_config(name).await? {
         Some(values) => context.print(&ConfigOutput(values)),
-        None => Err(not_found(format!("there is no config `{name}` in lattice `{}`", client.lattice()))),
+        None => Err(no_config(name, &client)),
     }
+}
+
+fn no_config(name: &str, client: &Client) -> anyhow::Error {
+    not_found(format!("there is no config `{name}` in lattice `{}`", client.lattice()))
 }
 
 #[derive(Debug, Serialize)]

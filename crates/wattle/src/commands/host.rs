@@ -13,7 +13,8 @@ use crate::failure::Exit;
 use crate::logging;
 use crate::settings::host::{config_file, host_settings, key, log_format, log_level};
 use crate::settings::{
-    DEFAULT_CONFIG_FILE, Found, HostFlags, Key, Layer, Origin, Settings, Value, connect, env, file, shared,
+    DEFAULT_CONFIG_FILE, Found, HostFlags, Key, Layer, Origin, Settings, Value, Variables, connect, env,
+    file, shared,
 };
 use crate::signals::StopSignals;
 
@@ -40,7 +41,7 @@ pub(crate) async fn run(args: HostArgs, context: &Context) -> anyhow::Result<Exi
     let file = config_file(args.config, &context.variables);
     let from_file = file.as_deref().map(file::layer).transpose()?.unwrap_or_default();
     let environment = env::layer(&context.variables, |_| true)?;
-    let announced = Announcement::of(&environment, file.as_deref());
+    let announced = Announcement::of(&context.variables, &environment, file.as_deref(), &from_file);
     let settings = Settings::new([args.flags.0, context.connection.clone(), environment, from_file]);
     logging::start(log_format(&settings), log_level(&settings))?;
     announced.say();
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: HostArgs, context: &Context) -> anyhow::Result<Exi
             "a connection of its own is set for calls, which do not leave a host yet: it is not used"
         );
     }
-    let cluster_key = cluster_key(&settings, Path::new(DEFAULT_CONFIG_FILE))?;
+    let cluster_key = cluster_key(&settings, Path::new(DEFAULT_CONFIG_FILE), file.as_deref())?;
     let host = host_settings(&settings, &context.variables, cluster_key)?;
     serve(host, StopSignals::listen()?).await
 }
@@ -89,17 +90,31 @@ pub(crate) async fn serve(settings: HostSettings, mut signals: StopSignals) -> a
     Ok(Exit::Success)
 }
 
-/// The key of the cluster: the one in the settings, or a new one, which `path` then keeps.
+/// The key of the cluster: the one in the settings, else the one that `path` keeps, where that is not the config file
+/// that was `read`, else a new one, which `path` then keeps.
 ///
 /// # Errors
 /// When no key can be made.
-pub(crate) fn cluster_key(settings: &Settings, path: &Path) -> anyhow::Result<Option<KeyPair>> {
+pub(crate) fn cluster_key(
+    settings: &Settings,
+    path: &Path,
+    read: Option<&Path>,
+) -> anyhow::Result<Option<KeyPair>> {
     if let Some(key) = key(settings, Key::ClusterSeed)? {
         return Ok(Some(key));
     }
     if let Some(issuers) = settings.find(Key::ClusterIssuers).filter(|found| !is_empty(found)) {
         tracing::info!("{} names the cluster's keys, and this host holds the seed of none", issuers.origin);
         return Ok(None);
+    }
+    if let Some(kept) = kept_key(path) {
+        tracing::info!(
+            cluster = kept.public_key(),
+            "{} names no cluster seed: the one in {} is used",
+            read.map_or_else(|| "the configuration".to_owned(), |read| read.display().to_string()),
+            path.display()
+        );
+        return Ok(Some(kept));
     }
     let key = KeyPair::generate(KeyKind::Cluster)?;
     let public_key = key.public_key();
@@ -113,8 +128,9 @@ pub(crate) fn cluster_key(settings: &Settings, path: &Path) -> anyhow::Result<Op
         Ok(false) => tracing::warn!(
             cluster = public_key,
             "there was no cluster seed, so one was made, which lasts until the host stops, because {} exists and is \
-             left as it is: `wattle keys gen cluster` makes one to put into its field cluster_seed",
-            path.display()
+             left as it is: `wattle keys gen cluster` makes one to put into the field cluster_seed of {}",
+            path.display(),
+            read.unwrap_or(path).display()
         ),
         Err(error) => tracing::warn!(
             cluster = public_key,
@@ -124,19 +140,32 @@ pub(crate) fn cluster_key(settings: &Settings, path: &Path) -> anyhow::Result<Op
     Ok(Some(key))
 }
 
+/// The cluster's key in a config file, which need not be there.
+fn kept_key(path: &Path) -> Option<KeyPair> {
+    if !path.exists() {
+        return None;
+    }
+    let kept = file::layer(path).inspect_err(|error| tracing::debug!("no cluster seed is taken: {error:#}"));
+    key(&Settings::new([kept.ok()?]), Key::ClusterSeed).ok()?
+}
+
 fn is_empty(found: &Found) -> bool {
     matches!(&found.value, Value::List(list) if list.is_empty())
 }
 
 /// What was read besides the command line, to be said once logs are written.
-struct Announcement {
+pub(crate) struct Announcement {
     file: Option<PathBuf>,
     variables: Vec<String>,
     labels: Vec<String>,
+    unknown: Vec<String>,
+    unsupported: Vec<String>,
+    file_shows_a_secret: bool,
 }
 
 impl Announcement {
-    fn of(environment: &Layer, file: Option<&Path>) -> Self {
+    /// Looks at what the environment and the config file said.
+    pub(crate) fn of(all: &Variables, environment: &Layer, file: Option<&Path>, from_file: &Layer) -> Self {
         let mut variables = Vec::new();
         let mut labels = Vec::new();
         for (key, found) in environment.iter() {
@@ -148,12 +177,19 @@ impl Announcement {
                 _ => {}
             }
         }
-        Self { file: file.map(Path::to_owned), variables, labels }
+        let (unknown, unsupported) = env::unknown(all);
+        let file_shows_a_secret = file.is_some_and(|file| file::shows_a_secret(file, from_file));
+        Self { file: file.map(Path::to_owned), variables, labels, unknown, unsupported, file_shows_a_secret }
     }
 
-    fn say(&self) {
+    /// Logs it.
+    pub(crate) fn say(&self) {
         if let Some(file) = &self.file {
-            tracing::info!("settings were read from {}", file.display());
+            let file = file.display();
+            tracing::info!("settings were read from {file}");
+            if self.file_shows_a_secret {
+                tracing::warn!("other users may read the secrets in {file}: chmod 600 {file}");
+            }
         }
         if !self.variables.is_empty() {
             tracing::info!("settings were read from the environment: {}", self.variables.join(", "));
@@ -161,13 +197,21 @@ impl Announcement {
         if !self.labels.is_empty() {
             tracing::info!("labels from the environment: {}", self.labels.join(", "));
         }
+        if !self.unknown.is_empty() {
+            tracing::warn!(
+                "the environment has variables that mean nothing here: {}",
+                self.unknown.join(", ")
+            );
+        }
+        for unsupported in &self.unsupported {
+            tracing::warn!("the environment variable {unsupported}");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Variables;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
         Settings::new([env::layer(&Variables::of(pairs), |_| true).unwrap()])
@@ -177,10 +221,17 @@ mod tests {
     fn a_missing_cluster_seed_is_made_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("host_config.json");
-        let made = cluster_key(&settings(&[]), &path).unwrap().unwrap();
+        let made = cluster_key(&settings(&[]), &path, None).unwrap().unwrap();
         let kept = Settings::new([file::layer(&path).unwrap()]);
-        let read = cluster_key(&kept, &path).unwrap().unwrap();
+        let read = cluster_key(&kept, &path, Some(&path)).unwrap().unwrap();
         assert_eq!(made.public_key(), read.public_key());
+        let other = folder.path().join("other.json");
+        let read = cluster_key(&settings(&[]), &path, Some(&other)).unwrap().unwrap();
+        assert_eq!(
+            made.public_key(),
+            read.public_key(),
+            "another config file without a seed changes nothing"
+        );
     }
 
     #[test]
@@ -189,25 +240,29 @@ mod tests {
         let path = folder.path().join("host_config.json");
         let key = KeyPair::generate(KeyKind::Cluster).unwrap();
         let given = settings(&[("WASMCLOUD_CLUSTER_SEED", &key.seed())]);
-        assert_eq!(cluster_key(&given, &path).unwrap().unwrap().public_key(), key.public_key());
+        assert_eq!(cluster_key(&given, &path, None).unwrap().unwrap().public_key(), key.public_key());
         let issuers = settings(&[("WASMCLOUD_CLUSTER_ISSUERS", &key.public_key())]);
-        assert!(cluster_key(&issuers, &path).unwrap().is_none());
+        assert!(cluster_key(&issuers, &path, None).unwrap().is_none());
         assert!(!path.exists());
     }
 
     #[test]
     fn an_unwritable_folder_is_no_reason_not_to_start() {
         assert!(
-            cluster_key(&settings(&[]), Path::new("/no/such/folder/host_config.json")).unwrap().is_some()
+            cluster_key(&settings(&[]), Path::new("/no/such/folder/host_config.json"), None)
+                .unwrap()
+                .is_some()
         );
     }
 
     #[test]
     fn the_labels_of_the_environment_are_announced() {
-        let environment =
-            env::layer(&Variables::of(&[("HOST_ZONE", "attic"), ("WATTLE_LATTICE", "lab")]), |_| true);
-        let announced = Announcement::of(&environment.unwrap(), None);
+        let variables =
+            Variables::of(&[("HOST_ZONE", "attic"), ("WATTLE_LATTICE", "lab"), ("WATTLE_LATICE", "typo")]);
+        let environment = env::layer(&variables, |_| true).unwrap();
+        let announced = Announcement::of(&variables, &environment, None, &Layer::default());
         assert_eq!(announced.labels, ["zone=attic"]);
+        assert_eq!(announced.unknown, ["WATTLE_LATICE"]);
         assert_eq!(announced.variables, ["WATTLE_LATTICE"]);
     }
 }

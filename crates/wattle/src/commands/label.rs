@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::failure::Exit;
+use crate::failure::{Exit, not_found};
 use crate::output::{Done, pairs};
 use crate::settings::value::pair;
 
@@ -36,6 +36,14 @@ struct Labelled {
 pub(crate) async fn run(args: LabelArgs, context: &Context) -> anyhow::Result<Exit> {
     let client = Client::connect(context).await?;
     let host_id = client.host_id(&args.host).await?;
+    if !args.delete.is_empty() {
+        let labels = client.control.inventory(&host_id).await?.labels;
+        if let Some(missing) = args.delete.iter().find(|key| !labels.contains_key(*key)) {
+            return Err(not_found(format!(
+                "host {host_id} has no label `{missing}`, so nothing was changed"
+            )));
+        }
+    }
     for key in &args.delete {
         client.control.delete_label(&host_id, key).await?;
     }

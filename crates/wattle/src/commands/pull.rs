@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 use wattle_artifact::OciReference;
@@ -22,6 +23,9 @@ pub(crate) struct PullArgs {
     /// Where to write it [default: the last part of its name, with .wasm or .par.gz, here]
     #[arg(long, short = 'd', value_name = "FILE")]
     destination: Option<PathBuf>,
+    /// Replace a file of the usual name that is there already
+    #[arg(long, short = 'f')]
+    force: bool,
     #[command(flatten)]
     registry: RegistryFlags,
 }
@@ -37,7 +41,20 @@ pub(crate) async fn run(args: PullArgs, context: &Context) -> anyhow::Result<Exi
         Ok(Content::Provider(_)) => ("provider", "par"),
         Err(_) => ("unknown", "bin"),
     };
-    let path = args.destination.unwrap_or_else(|| file_name(&reference, extension));
+    let path = match args.destination {
+        Some(path) => path,
+        None => {
+            let usual = file_name(&reference, extension);
+            if usual.exists() && !args.force {
+                bail!(
+                    "{} is there already, and is left as it is: name another file with --destination, or replace it \
+                     with --force",
+                    usual.display()
+                );
+            }
+            usual
+        }
+    };
     write_file(&path, &artifact.bytes)?;
     context.print(&PullOutput {
         path,

@@ -1,6 +1,6 @@
 //! `wattle push`: put a component or a provider archive into a registry.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -10,7 +10,7 @@ use wattle_identity::claims::{Claims, ComponentMetadata};
 use wattle_identity::component;
 
 use crate::artifacts::{Content, RegistryFlags, explain, how_to_make_a_component, read_file};
-use crate::clock::rfc3339;
+use crate::clock::{now, rfc3339};
 use crate::context::Context;
 use crate::failure::{Exit, usage};
 use crate::output::{Output, note};
@@ -33,7 +33,11 @@ pub(crate) struct PushArgs {
 
 /// Runs the command.
 pub(crate) async fn run(args: PushArgs, context: &Context) -> anyhow::Result<Exit> {
+    if Path::new(&args.reference).is_file() && !args.file.is_file() {
+        return Err(usage(format!("{} is a file: the reference comes first, then the file", args.reference)));
+    }
     let reference = oci(&args.reference)?;
+    args.registry.check_latest(&reference)?;
     let bytes = read_file(&args.file)?;
     let (kind, created) =
         match Content::of(&bytes).with_context(|| format!("cannot push {}", args.file.display()))? {
@@ -45,11 +49,11 @@ pub(crate) async fn run(args: PushArgs, context: &Context) -> anyhow::Result<Exi
                 how_to_make_a_component(&args.file)
             ),
         };
-    if kind == ArtifactKind::Component && created.is_none() {
-        note(format!(
-            "warning: {} is not signed, so hosts refuse it: see `wattle claims sign`",
-            args.file.display()
-        ));
+    if kind == ArtifactKind::Component
+        && let Some(problem) = problem(&bytes, now())
+    {
+        let file = args.file.display();
+        note(format!("warning: {file} {problem}, so hosts refuse it: see `wattle claims sign`"));
     }
     let store = args.registry.store(&reference, context)?;
     let details = PushDetails { created, ..PushDetails::default() };
@@ -63,6 +67,15 @@ pub(crate) async fn run(args: PushArgs, context: &Context) -> anyhow::Result<Exi
         manifest_digest: pushed.manifest_digest,
         digest: pushed.digest,
     })
+}
+
+/// What is wrong with a component's signature.
+fn problem(component: &[u8], now: u64) -> Option<String> {
+    match component::verify(component, now) {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("is not signed".to_owned()),
+        Err(error) => Some(format!("has a signature that does not hold ({error})")),
+    }
 }
 
 /// When the component was signed, which the artifact repeats: the same component is always the same artifact.
@@ -98,5 +111,24 @@ struct PushOutput {
 impl Output for PushOutput {
     fn text(&self) -> String {
         format!("pushed the {} {}\npinned   {}", self.kind, self.reference, self.pinned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wattle_identity::component::SignOptions;
+    use wattle_identity::keys::{KeyKind, KeyPair};
+
+    #[test]
+    fn a_signature_that_does_not_hold_is_told() {
+        let empty = b"\0asm\x0d\0\x01\0";
+        assert_eq!(problem(empty, 200).as_deref(), Some("is not signed"));
+        let account = KeyPair::generate(KeyKind::Account).unwrap();
+        let subject = KeyPair::generate(KeyKind::Component).unwrap();
+        let options = SignOptions { expires: Some(150), ..SignOptions::default() };
+        let signed = component::sign(empty, options, &account, &subject, 100).unwrap();
+        assert_eq!(problem(&signed, 120), None);
+        assert!(problem(&signed, 200).unwrap().contains("expired"));
     }
 }

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::{Exit, usage};
 use crate::names::{component_id, config_name};
-use crate::outcome::{self, OUTCOME, Wait};
+use crate::outcome::{self, Wait};
 use crate::output::Done;
 
 use super::running::running_components;
@@ -54,15 +54,12 @@ struct Scaled {
 pub(crate) async fn run(args: ScaleArgs, context: &Context) -> anyhow::Result<Exit> {
     let ScaleCommand::Component { id, count, host, configs, no_wait } = args.command;
     let client = Client::connect(context).await?;
-    let mut running = running_components(&client, &id, host.as_deref()).await?;
-    let Some((host_id, component)) = running.pop().filter(|_| running.is_empty()) else {
-        let hosts = running_components(&client, &id, None).await?;
-        let hosts: Vec<_> = hosts.into_iter().map(|(host, _)| host).collect();
-        return Err(usage(format!(
-            "component `{id}` runs on several hosts, say which with --host: {}",
-            hosts.join(", ")
-        )));
-    };
+    let running = running_components(&client, &id, host.as_deref()).await?;
+    let [(host_id, component)] = <[_; 1]>::try_from(running).map_err(|several| {
+        let hosts: Vec<_> = several.into_iter().map(|(host, _)| host).collect();
+        let hosts = hosts.join(", ");
+        usage(format!("component `{id}` runs on several hosts, say which with --host: {hosts}"))
+    })?;
     let request = ScaleComponent {
         component_ref: component.image_ref,
         component_id: id,
@@ -73,8 +70,7 @@ pub(crate) async fn run(args: ScaleArgs, context: &Context) -> anyhow::Result<Ex
         config: if configs.is_empty() { component.config } else { configs },
         allow_update: false,
     };
-    let wait = if no_wait { Wait::No } else { Wait::For(context.timeout_or(OUTCOME)) };
-    outcome::scale(&client, &host_id, &request, wait).await?;
+    outcome::scale(&client, &host_id, &request, Wait::of(no_wait, context)).await?;
     let ScaleComponent { component_id: id, component_ref: reference, .. } = request;
     let verb = if no_wait { "is being scaled to" } else { "has" };
     let sentence = format!("component `{id}` {verb} {count} calls at once on host {host_id}");

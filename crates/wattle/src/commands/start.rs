@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use wattle_protocol::control::{ScaleComponent, StartProvider};
@@ -12,7 +13,7 @@ use crate::client::{Client, Workload};
 use crate::context::Context;
 use crate::failure::Exit;
 use crate::names::{component_id, config_name, provider_id};
-use crate::outcome::{self, OUTCOME, Wait};
+use crate::outcome::{self, Wait};
 use crate::output::Done;
 use crate::settings::value::{bytes, pair, seconds};
 
@@ -127,8 +128,15 @@ async fn component(args: ComponentArgs, context: &Context) -> anyhow::Result<Exi
         config: configs,
         allow_update: args.allow_update,
     };
-    outcome::scale(&client, &host_id, &request, wait(no_wait, context)).await?;
-    let ScaleComponent { component_id: id, component_ref: reference, count, .. } = request;
+    let runs = outcome::scale(&client, &host_id, &request, Wait::of(no_wait, context)).await?;
+    let ScaleComponent { component_id: id, component_ref: asked, count, .. } = request;
+    let reference = match runs {
+        Some(kept) if kept != asked => bail!(
+            "component `{id}` keeps {kept} on host {host_id}, now with {count} calls at once; use `wattle update \
+             component {id} {asked}`, or --allow-update"
+        ),
+        _ => asked,
+    };
     let verb = if no_wait { "is being started" } else { "runs" };
     let sentence = format!("component `{id}` {verb} on host {host_id}, {count} calls at once");
     context.print(&Done::new(sentence, Started { host_id, id, reference, count: Some(count) }))
@@ -147,15 +155,11 @@ async fn provider(args: ProviderArgs, context: &Context) -> anyhow::Result<Exit>
         config: configs,
         annotations: given(annotations),
     };
-    outcome::start_provider(&client, &host_id, &request, wait(no_wait, context)).await?;
+    outcome::start_provider(&client, &host_id, &request, Wait::of(no_wait, context)).await?;
     let StartProvider { provider_id: id, provider_ref: reference, .. } = request;
     let verb = if no_wait { "is being started" } else { "runs" };
     let sentence = format!("provider `{id}` {verb} on host {host_id}");
     context.print(&Done::new(sentence, Started { host_id, id, reference, count: None }))
-}
-
-fn wait(no_wait: bool, context: &Context) -> Wait {
-    if no_wait { Wait::No } else { Wait::For(context.timeout_or(OUTCOME)) }
 }
 
 fn given(pairs: Vec<(String, String)>) -> Option<BTreeMap<String, String>> {

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Exit;
 use crate::names::{component_id, provider_id};
-use crate::outcome::{self, OUTCOME, Wait};
+use crate::outcome::{self, Wait};
 use crate::output::Done;
 
 use super::running::{running_components, running_providers};
@@ -106,7 +106,7 @@ async fn component(
             host_id: host_id.clone(),
             ..ScaleComponent::default()
         };
-        outcome::scale(&client, &host_id, &request, wait(no_wait, context)).await?;
+        outcome::scale(&client, &host_id, &request, Wait::of(no_wait, context)).await?;
         host_ids.push(host_id);
     }
     let verb = if no_wait { "is being stopped" } else { "is stopped" };
@@ -131,13 +131,9 @@ async fn host(wanted: &str, forget: bool, no_wait: bool, context: &Context) -> a
     let client = Client::connect(context).await?;
     let host_id = client.host_id(wanted).await?;
     let request = StopHost { host_id: host_id.clone(), timeout: None, forget };
-    outcome::stop_host(&client, &host_id, &request, wait(no_wait, context)).await?;
+    outcome::stop_host(&client, &host_id, &request, Wait::of(no_wait, context)).await?;
     let verb = if no_wait { "stops" } else { "is stopped" };
     let sentence =
         format!("host {host_id} {verb}{}", if forget { " and forgets what it was told to run" } else { "" });
     context.print(&Done::new(sentence, HostStopped { host_id, forgotten: forget }))
-}
-
-fn wait(no_wait: bool, context: &Context) -> Wait {
-    if no_wait { Wait::No } else { Wait::For(context.timeout_or(OUTCOME)) }
 }

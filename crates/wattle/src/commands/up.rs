@@ -1,9 +1,10 @@
 //! `wattle up`: a lattice on this machine: a NATS server and a host, until ctrl-c.
 
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::child::Nursery;
@@ -20,7 +21,7 @@ use crate::settings::{DEFAULT_CONFIG_FILE, HostFlags, Layer, Origin, Settings, V
 use crate::signals::StopSignals;
 use wattle_identity::keys::KeyKind;
 
-use super::host::{cluster_key, serve};
+use super::host::{Announcement, cluster_key, serve};
 
 const THIS: Origin = Origin::Command("wattle up");
 
@@ -30,7 +31,15 @@ const THIS: Origin = Origin::Command("wattle up");
     after_help = "The NATS server listens on this machine only, and ends with this command, however that ends. \
                         The host takes local files, and what your own key default-account signed.\n\
                         Data, logs and settings are kept in $XDG_DATA_HOME/wattle/up (or --data-dir).\n\
-                        Example: wattle up"
+                        Example: wattle up",
+    mut_arg("data-dir", |arg| explained(arg, "The folder of all that is kept: the host's data, and the NATS server's \
+        configuration, log and data\n[default: $XDG_DATA_HOME/wattle/up]\n[environment: WATTLE_DATA_DIR]")),
+    mut_arg("js-domain", |arg| explained(arg, "The JetStream domain of the NATS server and of the lattice's state\n\
+        [default: core]\n[environment: WATTLE_JS_DOMAIN, WASMCLOUD_JS_DOMAIN]\n[host's config file: js_domain]")),
+    mut_arg("cluster-seed", |arg| explained(arg, "The cluster's seed (SC…). A flag shows in the list of processes: \
+        the environment or the config file keeps it secret\n[default: made, and written to host_config.json in the \
+        folder of --data-dir]\n[environment: WATTLE_CLUSTER_SEED, WASMCLOUD_CLUSTER_SEED]\n[host's config file: \
+        cluster_seed]")),
 )]
 pub(crate) struct UpArgs {
     /// The nats-server program [default: on the PATH, or in $XDG_CACHE_HOME/wattle/tools/bin] [environment:
@@ -38,17 +47,25 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "PATH")]
     nats_server: Option<PathBuf>,
     /// The port of the NATS server
-    #[arg(long, value_name = "PORT", default_value_t = 4222)]
+    #[arg(long, value_name = "PORT", default_value_t = 4222, value_parser = clap::value_parser!(u16).range(1..))]
     nats_port: u16,
     #[command(flatten)]
     flags: HostFlags,
 }
 
+/// What a flag means for this command, where that is not what it means for `wattle host`. The first line is its short
+/// help.
+fn explained(arg: clap::Arg, help: &'static str) -> clap::Arg {
+    arg.help(help.split('\n').next().unwrap_or_default()).long_help(help)
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<Exit> {
     let folder = folder(&args.flags.0, context)?;
-    let settings = settings(args.flags.0, context, &folder, args.nats_port)?;
+    let _lock = lock(&folder)?; // until the end
+    let (settings, announced) = settings(args.flags.0, context, &folder, args.nats_port)?;
     logging::start(log_format(&settings), log_level(&settings))?;
+    announced.say();
     let server = NatsServer {
         program: find(args.nats_server, &context.variables)?,
         port: args.nats_port,
@@ -74,25 +91,51 @@ async fn serve_host(
     folder: &Path,
     signals: StopSignals,
 ) -> anyhow::Result<Exit> {
-    let cluster_key = cluster_key(settings, &folder.join(DEFAULT_CONFIG_FILE))?;
+    let config = folder.join(DEFAULT_CONFIG_FILE);
+    let cluster_key = cluster_key(settings, &config, Some(&config))?;
     let host = host_settings(settings, &context.variables, cluster_key)?;
     serve(host, signals).await
 }
 
 /// The folder in which everything is kept, which is made.
 fn folder(flags: &Layer, context: &Context) -> anyhow::Result<PathBuf> {
-    let folder = match flags.get(Key::DataDir).map(|found| &found.value) {
-        Some(Value::Path(folder)) => folder.clone(),
-        _ => folders::data(&context.variables)?.join("up"),
+    let environment = env::layer(&context.variables, |row| row.key == Key::DataDir)?;
+    let folder = match Settings::new([flags.clone(), environment]).path(Key::DataDir) {
+        Some(folder) => folder.to_owned(),
+        None => folders::data(&context.variables)?.join("up"),
     };
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
     folder.canonicalize().with_context(|| format!("cannot use the folder {}", folder.display()))
 }
 
+/// Holds the folder for this process alone, before anything in it is written.
+///
+/// # Errors
+/// When another process holds it.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("lock");
+    let file = File::options().create(true).write(true).truncate(false).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another `wattle up` uses {}; stop it or choose --data-dir", folder.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
 /// The settings of the host: the connection is decided here, the rest as for any host, with defaults that suit a
 /// developer's machine.
-fn settings(flags: Layer, context: &Context, folder: &Path, port: u16) -> anyhow::Result<Settings> {
+fn settings(
+    flags: Layer,
+    context: &Context,
+    folder: &Path,
+    port: u16,
+) -> anyhow::Result<(Settings, Announcement)> {
     if let Some((_, found)) = context.connection.iter().find(|(key, _)| decides_where(*key)) {
         return Err(usage(format!(
             "{}: `wattle up` runs a NATS server of its own; `wattle host` joins another",
@@ -103,6 +146,8 @@ fn settings(flags: Layer, context: &Context, folder: &Path, port: u16) -> anyhow
     environment.retain(|key| !decides_where(key) && key != Key::DataDir);
     let config = folder.join(DEFAULT_CONFIG_FILE);
     let mut from_file = if config.exists() { file::layer(&config)? } else { Layer::default() };
+    let file = config.exists().then_some(config.as_path());
+    let announced = Announcement::of(&context.variables, &environment, file, &from_file);
     from_file.retain(|key| !decides_where(key) && key != Key::DataDir);
 
     let mut decided = Layer::default();
@@ -130,7 +175,7 @@ fn settings(flags: Layer, context: &Context, folder: &Path, port: u16) -> anyhow
     }
     decided.add(Key::TrustedIssuers, Value::List(issuers), THIS);
 
-    Ok(Settings::new(std::iter::once(decided).chain(layers).chain([usual])))
+    Ok((Settings::new(std::iter::once(decided).chain(layers).chain([usual])), announced))
 }
 
 /// Whether a setting says where NATS is, or who we are there.
@@ -170,7 +215,7 @@ mod tests {
             &[("WATTLE_NATS_URL", "nats://elsewhere"), ("WATTLE_NATS_TOKEN", "t"), ("WATTLE_LATTICE", "lab")],
         );
         let folder = folder(&Layer::default(), &context).unwrap();
-        let settings = settings(Layer::default(), &context, &folder, 4333).unwrap();
+        let (settings, _) = settings(Layer::default(), &context, &folder, 4333).unwrap();
         assert_eq!(settings.list(Key::NatsUrls).unwrap(), ["nats://127.0.0.1:4333"]);
         assert_eq!(settings.text(Key::NatsToken), None);
         assert_eq!(settings.text(Key::Lattice), Some("lab"));
@@ -182,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_used_by_one_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let chosen = home.path().join("chosen");
+        let context = context(home.path(), &[("WATTLE_DATA_DIR", chosen.to_str().unwrap())]);
+        let folder = folder(&Layer::default(), &context).unwrap();
+        assert_eq!(folder, chosen.canonicalize().unwrap());
+        let first = lock(&folder).unwrap();
+        let error = lock(&folder).unwrap_err().to_string();
+        assert!(error.contains("another `wattle up`") && error.contains("--data-dir"), "{error}");
+        drop(first);
+        lock(&folder).unwrap();
+    }
+
+    #[test]
     fn a_server_elsewhere_is_refused() {
         let home = tempfile::tempdir().unwrap();
         let mut context = context(home.path(), &[]);
@@ -190,7 +249,8 @@ mod tests {
             Value::List(vec!["nats://hub".into()]),
             Origin::Flag("nats-url"),
         );
-        let error = settings(Layer::default(), &context, home.path(), 4222).unwrap_err().to_string();
+        let error =
+            settings(Layer::default(), &context, home.path(), 4222).map(drop).unwrap_err().to_string();
         assert!(error.contains("--nats-url") && error.contains("wattle host"), "{error}");
     }
 }

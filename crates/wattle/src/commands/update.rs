@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::failure::Exit;
 use crate::names::component_id;
-use crate::outcome::{self, OUTCOME, Wait};
+use crate::outcome::{self, Wait};
 use crate::output::Done;
 
 use super::running::running_components;
@@ -57,7 +57,7 @@ struct Updated {
 pub(crate) async fn run(args: UpdateArgs, context: &Context) -> anyhow::Result<Exit> {
     let UpdateCommand::Component { id, reference, host, no_wait } = args.command;
     let reference = control_reference(&reference)?;
-    let wait = if no_wait { Wait::No } else { Wait::For(context.timeout_or(OUTCOME)) };
+    let wait = Wait::of(no_wait, context);
     let client = Client::connect(context).await?;
     let (mut host_ids, mut unchanged_host_ids) = (Vec::new(), Vec::new());
     for (host_id, component) in running_components(&client, &id, host.as_deref()).await? {

@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::layer::{Layer, Origin};
-use super::table::{CONFIG_FILE_ENV, HOST_PORTS, Key, LABEL_PREFIXES, ROWS, Row, Scope};
-use super::value::Value;
+use super::table::{
+    CONFIG_FILE_ENV, HOST_PORTS, Key, LABEL_PREFIXES, OTHER_ENV, ROWS, Row, Scope, UNSUPPORTED_ENV,
+};
+use super::value::{Kind, Value};
 use crate::failure::usage;
 
 /// Environment variables, which tests make up.
@@ -76,7 +78,9 @@ fn read(variables: &Variables, row: &Row) -> anyhow::Result<Option<(Value, &'sta
         return Ok(Some((value, name.name)));
     }
     for (host, port) in HOST_PORTS.iter().filter(|pair| pair.key == row.key).flat_map(|pair| pair.env) {
-        let (host_value, port_value) = (variables.get(host)?, variables.get(port)?);
+        // Kubernetes sets NATS_PORT to tcp://10.0.0.1:4222 where there is a service called nats.
+        let port_value = variables.get(port)?.filter(|text| !text.contains("://"));
+        let host_value = variables.get(host)?;
         if host_value.is_none() && port_value.is_none() {
             continue;
         }
@@ -87,17 +91,22 @@ fn read(variables: &Variables, row: &Row) -> anyhow::Result<Option<(Value, &'sta
             })
             .transpose()?;
         let variable = if host_value.is_some() { host } else { port };
-        return Ok(Some((url(host_value, port_value), variable)));
+        let value = url(host_value, port_value);
+        let value = value.map_err(|why| usage(format!("the environment variable {variable}: {why}")))?;
+        return Ok(Some((value, variable)));
     }
     Ok(None)
 }
 
 /// The URL for a host and a port, each with its usual default.
-pub(super) fn url(host: Option<&str>, port: Option<u16>) -> Value {
+///
+/// # Errors
+/// What is wrong with the host, without repeating it.
+pub(super) fn url(host: Option<&str>, port: Option<u16>) -> Result<Value, String> {
     let host = host.unwrap_or("127.0.0.1");
     let host =
         if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
-    Value::List(vec![format!("nats://{host}:{}", port.unwrap_or(4222))])
+    Kind::Urls.parse_list(vec![format!("nats://{host}:{}", port.unwrap_or(4222))])
 }
 
 fn add_labels(layer: &mut Layer, variables: &Variables) -> anyhow::Result<()> {
@@ -112,6 +121,34 @@ fn add_labels(layer: &mut Layer, variables: &Variables) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The variables in our names, and the forerunner's, that mean nothing here; the second list says what is missing.
+pub(crate) fn unknown(variables: &Variables) -> (Vec<String>, Vec<String>) {
+    let set = || variables.0.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str());
+    let ours = |name: &&str| name.starts_with("WATTLE_") || name.starts_with("WASMCLOUD_");
+    let unsupported = |name: &str| UNSUPPORTED_ENV.iter().find(|(known, _)| *known == name);
+    let unknown = set().filter(ours).filter(|name| !is_known(name) && unsupported(name).is_none());
+    let missing = set().filter_map(|name| {
+        let (name, why) = unsupported(name)?;
+        Some(format!("{name} is not supported: {why}"))
+    });
+    (unknown.map(str::to_owned).collect(), missing.collect())
+}
+
+fn is_known(name: &str) -> bool {
+    let label = |(prefix, _): &(&str, bool)| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
+    let pair = |(host, port): &(&str, &str)| *host == name || *port == name;
+    ROWS.iter().flat_map(|row| row.env).any(|known| known.name == name)
+        || HOST_PORTS.iter().flat_map(|known| known.env).any(pair)
+        || LABEL_PREFIXES.iter().any(label)
+        || CONFIG_FILE_ENV.contains(&name)
+        || OTHER_ENV.contains(&name)
+}
+
+/// Whether the one registry with its own login is wanted, and the authorities of all: what `push` and `pull` read.
+pub(crate) fn registry(row: &Row) -> bool {
+    matches!(row.key, Key::OciRegistry | Key::OciUser | Key::OciPassword | Key::RegistryCa)
 }
 
 /// Whether only the connection is wanted: what commands that are no host read.
@@ -150,6 +187,43 @@ mod tests {
         assert_eq!(read_all(&calls).unwrap().list(Key::RpcUrls).unwrap(), ["nats://[::1]:4222"]);
         let refusal = read_all(&[("WASMCLOUD_CTL_PORT", "many")]).unwrap_err().to_string();
         assert!(refusal.contains("WASMCLOUD_CTL_PORT") && refusal.contains("many"), "{refusal}");
+    }
+
+    #[test]
+    fn an_address_in_place_of_the_port_is_kubernetes_own() {
+        let both = [("NATS_HOST", "hub"), ("NATS_PORT", "tcp://10.0.0.1:4222")];
+        assert_eq!(read_all(&both).unwrap().list(Key::NatsUrls).unwrap(), ["nats://hub:4222"]);
+        assert_eq!(read_all(&both[1..]).unwrap().list(Key::NatsUrls), None);
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_refused_by_name_and_not_shown() {
+        for (name, value) in [("WATTLE_NATS_URL", "nats://ada:hunter2@hub"), ("NATS_HOST", "ada:hunter2@hub")]
+        {
+            let error = read_all(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn variables_that_mean_nothing_are_found() {
+        let variables = Variables::of(&[
+            ("WATTLE_LATICE", "lab"),
+            ("WASMCLOUD_OTHER", "x"),
+            ("WASMCLOUD_EMPTY", ""),
+            ("WASMCLOUD_POLICY_TOPIC", "policy"),
+            ("WASMCLOUD_CTL_HOST", "hub"),
+            ("WATTLE_LABEL_zone", "attic"),
+            ("WATTLE_CONFIG", "a.json"),
+            ("WATTLE_NATS_SERVER", "/bin/nats-server"),
+            ("PATH", "/bin"),
+        ]);
+        let (unknown, missing) = unknown(&variables);
+        assert_eq!(unknown, ["WASMCLOUD_OTHER", "WATTLE_LATICE"]);
+        assert_eq!(
+            missing,
+            ["WASMCLOUD_POLICY_TOPIC is not supported: no policy service is asked what may run"]
+        );
     }
 
     #[test]

@@ -4,29 +4,39 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use anyhow::Context as _;
-use serde::Deserialize as _;
-use serde::de::value::MapAccessDeserializer;
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use wattle_artifact::{Registries, RegistrySettings};
 
 use super::env::url;
 use super::layer::{Layer, Origin};
-use super::table::{HOST_PORTS, Key, ROWS};
+use super::table::{HOST_PORTS, Key, ROWS, row};
 use super::value::{Kind, Value};
-use crate::failure::usage;
+use crate::failure::{not_found, usage};
 
 /// Reads a config file.
 ///
 /// # Errors
 /// When the file can't be read; a usage error with field and line when something in it is wrong.
 pub(crate) fn layer(path: &Path) -> anyhow::Result<Layer> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the config file {}", path.display()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => not_found(format!("there is no config file {}", path.display())),
+        _ => anyhow::Error::from(error).context(format!("cannot read the config file {}", path.display())),
+    })?;
     parse(&text, path)
+}
+
+/// Whether other users may read a file that holds a seed, a password or a token.
+pub(crate) fn shows_a_secret(path: &Path, layer: &Layer) -> bool {
+    let secret = layer.iter().any(|(key, found)| match &found.value {
+        Value::Registries(registries) => registries.values().any(|registry| registry.credentials.is_some()),
+        _ => row(key).is_some_and(|row| matches!(row.kind, Kind::Secret | Kind::Seed(_))),
+    });
+    secret && std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
 /// Reads the text of a config file; `path` is for messages.
@@ -44,6 +54,22 @@ enum Field {
     Setting(Key, Kind),
     Host(Key),
     Port(Key),
+}
+
+impl Field {
+    /// Whether both say the same, so that only one of them may stand in a file. A host and its port are two.
+    fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Host(_), Self::Port(_)) | (Self::Port(_), Self::Host(_)) => false,
+            _ => self.key() == other.key(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::Setting(key, _) | Self::Host(key) | Self::Port(key) => *key,
+        }
+    }
 }
 
 fn field(name: &str) -> Option<Field> {
@@ -74,7 +100,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Layer, A::Error> {
         let mut layer = Layer::default();
-        let mut seen: BTreeMap<Key, String> = BTreeMap::new();
+        let mut seen: Vec<(Field, String)> = Vec::new();
         let mut addresses: BTreeMap<Key, (Option<String>, Option<u16>)> = BTreeMap::new();
         while let Some(name) = map.next_key::<String>()? {
             if name.starts_with("//") {
@@ -82,29 +108,34 @@ impl<'de> Visitor<'de> for Fields<'_> {
                 continue;
             }
             let in_field = |error: A::Error| A::Error::custom(format!("field `{name}`: {error}"));
-            match field(&name) {
-                None => return Err(A::Error::custom(unknown(&name))),
-                Some(Field::Host(key)) => {
-                    addresses.entry(key).or_default().0 = map.next_value().map_err(in_field)?;
+            let field = field(&name).ok_or_else(|| A::Error::custom(unknown(&name)))?;
+            if let Some((_, first)) = seen.iter().find(|(known, _)| known.excludes(&field)) {
+                return Err(A::Error::custom(format!("field `{name}`: `{first}` already says it")));
+            }
+            match field {
+                Field::Host(key) => {
+                    let host: Option<String> = map.next_value().map_err(in_field)?;
+                    url(host.as_deref(), None).map_err(A::Error::custom).map_err(in_field)?;
+                    addresses.entry(key).or_default().0 = host;
                 }
-                Some(Field::Port(key)) => {
+                Field::Port(key) => {
                     addresses.entry(key).or_default().1 = map.next_value().map_err(in_field)?;
                 }
-                Some(Field::Setting(key, kind)) => {
-                    if let Some(first) = seen.insert(key, name.clone()) {
-                        return Err(A::Error::custom(format!("field `{name}`: `{first}` already says it")));
+                Field::Setting(key, kind) => {
+                    if let Some(value) = map.next_value_seed(Seed(kind)).map_err(in_field)? {
+                        let origin = Origin::Field { field: name.clone(), file: self.path.to_owned() };
+                        layer.add(key, value, origin);
                     }
-                    let Some(value) = map.next_value_seed(Seed(kind)).map_err(in_field)? else { continue };
-                    layer.add(key, value, Origin::Field { field: name, file: self.path.to_owned() });
                 }
             }
+            seen.push((field, name));
         }
         for (key, (host, port)) in addresses {
             let host = host.filter(|host| !host.is_empty());
-            if (host.is_some() || port.is_some()) && layer.get(key).is_none() {
+            if host.is_some() || port.is_some() {
                 let field = HOST_PORTS.iter().find(|pair| pair.key == key).map_or("", |pair| pair.file.0);
                 let origin = Origin::Field { field: field.to_owned(), file: self.path.to_owned() };
-                layer.add(key, url(host.as_deref(), port), origin);
+                layer.add(key, url(host.as_deref(), port).map_err(A::Error::custom)?, origin);
             }
         }
         Ok(layer)
@@ -136,7 +167,7 @@ impl<'de> Visitor<'de> for Seed {
             Kind::Bytes => "a number of bytes or text such as \"256MiB\"",
             Kind::Duration => "seconds or text such as \"30s\"",
             Kind::Millis => "milliseconds",
-            Kind::List | Kind::Keys(_) | Kind::Issuers(_) => "a list of texts",
+            kind if kind.is_list() => "a list of texts",
             Kind::Pairs => "an object whose values are texts",
             Kind::Registries => "an object with an object for each registry",
             _ => "text",
@@ -175,9 +206,9 @@ impl<'de> Visitor<'de> for Seed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Value>, A::Error> {
-        let (Kind::List | Kind::Keys(_) | Kind::Issuers(_)) = self.0 else {
+        if !self.0.is_list() {
             return Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self));
-        };
+        }
         let mut texts = Vec::new();
         while let Some(text) = items.next_element()? {
             texts.push(text);
@@ -186,17 +217,29 @@ impl<'de> Visitor<'de> for Seed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<Value>, A::Error> {
-        let object = MapAccessDeserializer::new(map);
         match self.0 {
-            Kind::Pairs => Ok(Some(Value::Pairs(BTreeMap::deserialize(object)?))),
+            Kind::Pairs => Ok(Some(Value::Pairs(entries(map)?))),
             Kind::Registries => {
-                let registries = BTreeMap::<String, RegistrySettings>::deserialize(object)?;
+                let registries: BTreeMap<String, RegistrySettings> = entries(map)?;
                 Registries::new(registries.clone()).map_err(A::Error::custom)?;
                 Ok(Some(Value::Registries(registries)))
             }
             _ => Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self)),
         }
     }
+}
+
+/// The entries of an object, none of them twice.
+fn entries<'de, A: MapAccess<'de>, V: Deserialize<'de>>(mut map: A) -> Result<BTreeMap<String, V>, A::Error> {
+    let mut entries = BTreeMap::new();
+    while let Some(name) = map.next_key::<String>()? {
+        let value = map.next_value()?;
+        if entries.contains_key(&name) {
+            return Err(A::Error::custom(format!("`{name}` is given twice")));
+        }
+        entries.insert(name, value);
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -261,12 +304,42 @@ mod tests {
                 "line 2",
             ),
             ("{\n\"registries\": {\"no host\": {}}\n}", "`registries`", "line 2"),
+            ("{\n\"oci_registry\": \"http://hub\"\n}", "`oci_registry`", "line 2"),
+            ("{\n\"allow_insecure\": [\"a/b\"]\n}", "`allow_insecure`", "line 2"),
+            ("{\n\"ctl_host\": \"a\",\n\"ctl_host\": \"b\"\n}", "`ctl_host`", "line 3"),
+            ("{\n\"nats_urls\": [\"a\"],\n\"ctl_host\": \"b\"\n}", "`ctl_host`", "line 3"),
+            ("{\n\"ctl_port\": 1,\n\"nats_url\": \"b\"\n}", "`nats_url`", "line 3"),
+            ("{\n\"labels\": {\"a\": \"b\", \"a\": \"c\"}\n}", "`a`", "line 2"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(field) && error.contains(line), "{text}: {error}");
             assert!(error.contains("host_config.json"), "{error}");
             assert_eq!(error.matches("at line").count(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_refused_and_not_shown() {
+        for text in [
+            r#"{"nats_urls": ["nats://ada:hunter2@hub"]}"#,
+            r#"{"ctl_port": 1, "ctl_host": "ada:hunter2@hub"}"#,
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains("credentials") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_secret_needs_a_private_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let shows = |text: &str, mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            shows_a_secret(file.path(), &parse(text, file.path()).unwrap())
+        };
+        assert!(shows(r#"{"nats_token": "t"}"#, 0o644));
+        assert!(shows(r#"{"registries": {"registry.example": {"token": "t"}}}"#, 0o640));
+        assert!(!shows(r#"{"nats_token": "t"}"#, 0o600));
+        assert!(!shows(r#"{"lattice": "lab"}"#, 0o644));
     }
 
     #[test]

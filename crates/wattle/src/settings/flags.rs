@@ -66,7 +66,7 @@ fn argument(row: &'static Row, flag: &'static str) -> Arg {
     };
     match kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::List | Kind::Keys(_) | Kind::Issuers(_) | Kind::Pairs => arg.action(ArgAction::Append),
+        kind if kind.is_list() || kind == Kind::Pairs => arg.action(ArgAction::Append),
         _ => arg,
     }
 }
@@ -75,6 +75,8 @@ fn value_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Switch => "true|false",
         Kind::Path => "PATH",
+        Kind::Urls => "URL",
+        Kind::RegistryName | Kind::RegistryNames => "REGISTRY",
         Kind::Pairs => "KEY=VALUE",
         Kind::Seed(_) => "SEED",
         Kind::Keys(_) | Kind::Issuers(_) => "KEY",
@@ -107,10 +109,11 @@ fn long_help(row: &Row) -> String {
     help
 }
 
-/// Clap's messages repeat what was typed. A seed is therefore taken as it is, and checked afterwards.
+/// Clap's messages repeat what was typed. What may hold a secret is therefore taken as it is, and checked afterwards.
 fn as_written(kind: Kind) -> Kind {
     match kind {
         Kind::Seed(_) => Kind::Secret,
+        Kind::Urls => Kind::List,
         kind => kind,
     }
 }
@@ -135,13 +138,13 @@ fn read(matches: &ArgMatches, scope: Scope) -> Result<Layer, clap::Error> {
         let Some(flag) = row.flag else { continue };
         let values = matches.try_get_many::<Value>(row.id()).ok().flatten();
         for value in values.into_iter().flatten() {
-            let value = match (row.kind, value) {
-                (Kind::Seed(_), Value::Secret(seed)) => row.kind.parse(seed).map_err(|why| {
-                    clap::Error::raw(ErrorKind::ValueValidation, format!("--{flag}: {why}\n"))
-                })?,
-                (_, value) => value.clone(),
+            let value = match value {
+                Value::Secret(text) if row.kind.may_hold_a_secret() => row.kind.parse(text),
+                Value::List(texts) if row.kind.may_hold_a_secret() => row.kind.parse_list(texts.clone()),
+                value => Ok(value.clone()),
             };
-            layer.add(row.key, value, Origin::Flag(flag));
+            let refused = |why| clap::Error::raw(ErrorKind::ValueValidation, format!("--{flag}: {why}\n"));
+            layer.add(row.key, value.map_err(refused)?, Origin::Flag(flag));
         }
     }
     Ok(layer)
@@ -188,5 +191,9 @@ mod tests {
         assert!(error.contains("--max-memory") && error.contains("lots"), "{error}");
         let error = read_line(&["--cluster-seed", "SCSECRET"]).map(drop).unwrap_err().to_string();
         assert!(error.contains("--cluster-seed") && !error.contains("SCSECRET"), "{error}");
+        let error = read_line(&["--rpc-url", "nats://ada:hunter2@hub"]).map(drop).unwrap_err().to_string();
+        assert!(error.contains("--rpc-url") && !error.contains("hunter2"), "{error}");
+        let error = read_line(&["--allow-insecure", "http://hub"]).map(drop).unwrap_err().to_string();
+        assert!(error.contains("--allow-insecure") && error.contains("http://hub"), "{error}");
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn host_settings(
         allow_unsigned: settings.switch(Key::AllowUnsigned).unwrap_or(false),
         allow_file_load: settings.switch(Key::AllowFileLoad).unwrap_or(false),
         allow_latest: settings.switch(Key::AllowLatest).unwrap_or(false),
-        registries: Registries::new(registries(settings)?)?,
+        registries: Registries::new(registries(settings)?)?.with_extra_ca(registry_ca(settings)),
         labels: settings.labels(),
         data_dir,
         fresh: settings.switch(Key::Fresh).unwrap_or(false),
@@ -85,20 +85,49 @@ fn trusted_issuers(settings: &Settings) -> TrustedIssuers {
 /// The settings of every registry that is named anywhere.
 ///
 /// # Errors
-/// When the one registry with its own login lacks a part of it.
+/// When the one registry with its own login, or that login, lacks a part.
 pub(crate) fn registries(settings: &Settings) -> anyhow::Result<BTreeMap<String, RegistrySettings>> {
     let mut registries = settings.registries();
     for name in settings.list(Key::AllowInsecure).unwrap_or_default() {
         registries.entry(name.clone()).or_default().insecure = true;
     }
-    if let Some(found) = settings.find(Key::OciRegistry) {
-        let name = settings.text(Key::OciRegistry).unwrap_or_default();
-        let (user, password) = (settings.text(Key::OciUser), settings.text(Key::OciPassword));
-        let login = Credentials::from_parts(user.map(str::to_owned), password.map(str::to_owned), None)
-            .map_err(|error| usage(format!("{}: {error}", found.origin)))?;
-        registries.entry(name.to_owned()).or_default().credentials = login;
+    if let Some((name, login)) = registry_login(settings)? {
+        registries.entry(name).or_default().credentials = Some(login);
     }
     Ok(registries)
+}
+
+/// The one registry whose login is given by itself. Its user may be said elsewhere than its password.
+///
+/// # Errors
+/// A usage error that says where each part comes from, when one is missing.
+pub(crate) fn registry_login(settings: &Settings) -> anyhow::Result<Option<(String, Credentials)>> {
+    let origins = |keys: &[Key]| {
+        let said: Vec<_> =
+            keys.iter().filter_map(|key| Some(settings.find(*key)?.origin.to_string())).collect();
+        said.join(", ")
+    };
+    let text = |key| settings.text(key).map(str::to_owned);
+    let Some(name) = text(Key::OciRegistry) else {
+        let login = origins(&[Key::OciUser, Key::OciPassword]);
+        if login.is_empty() {
+            return Ok(None);
+        }
+        return Err(usage(format!(
+            "{login}: it is not said for which registry that is (WATTLE_OCI_REGISTRY, or the field `oci_registry`)"
+        )));
+    };
+    let login =
+        Credentials::from_parts(text(Key::OciUser), text(Key::OciPassword), None).map_err(|error| {
+            let all = origins(&[Key::OciRegistry, Key::OciUser, Key::OciPassword]);
+            usage(format!("{all}: {error}"))
+        })?;
+    Ok(login.map(|login| (name, login)))
+}
+
+/// PEM files with authorities for all registries.
+pub(crate) fn registry_ca(settings: &Settings) -> Vec<PathBuf> {
+    settings.list(Key::RegistryCa).unwrap_or_default().iter().map(PathBuf::from).collect()
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -187,6 +216,20 @@ mod tests {
         let settings = Settings::new([env::layer(&part, |_| true).unwrap()]);
         let error = registries(&settings).unwrap_err().to_string();
         assert!(error.contains("WASMCLOUD_OCI_REGISTRY") && error.contains("password"), "{error}");
+    }
+
+    #[test]
+    fn a_registry_login_is_joined_from_all_sources_and_needs_a_registry() {
+        let file = file::parse(
+            r#"{"oci_registry": "registry.example", "oci_registry_user": "ada"}"#,
+            Path::new("f.json"),
+        );
+        let secret = Variables::of(&[("WATTLE_OCI_REGISTRY_PASSWORD", "hunter2")]);
+        let environment = env::layer(&secret, |_| true).unwrap();
+        let both = Settings::new([environment.clone(), file.unwrap()]);
+        assert!(registries(&both).unwrap()["registry.example"].credentials.is_some());
+        let error = registries(&Settings::new([environment])).unwrap_err().to_string();
+        assert!(error.contains("WATTLE_OCI_REGISTRY_PASSWORD") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(crate) enum Key {
     OciRegistry,
     OciUser,
     OciPassword,
+    RegistryCa,
     Registries,
     MaxMemory,
     MaxExecutionTime,
@@ -84,8 +85,6 @@ pub(crate) enum Group {
     ControlAuth,
     /// The same for the connection that carries calls.
     RpcAuth,
-    /// The one registry whose password is given by itself.
-    OciLogin,
 }
 
 /// One name of a setting in the environment or the config file.
@@ -141,6 +140,23 @@ pub(crate) const LABEL_PREFIXES: &[(&str, bool)] =
 
 /// Environment variables that name the config file.
 pub(crate) const CONFIG_FILE_ENV: &[&str] = &["WATTLE_CONFIG", "HOST_CONFIG"];
+
+/// Environment variables that are no settings, and yet are known: those of other commands, and those of the
+/// forerunner's other programs.
+pub(crate) const OTHER_ENV: &[&str] = &[
+    "WATTLE_NATS_SERVER",
+    "WATTLE_KEYS",
+    "WATTLE_ISSUER_SEED",
+    "WATTLE_SUBJECT_SEED",
+    "WASMCLOUD_ENABLE_IPV6",
+];
+
+/// Environment variables that ask for a service which would decide what may run, or hand out secrets; there is none.
+pub(crate) const UNSUPPORTED_ENV: &[(&str, &str)] = &[
+    ("WASMCLOUD_POLICY_TOPIC", "no policy service is asked what may run"),
+    ("WASMCLOUD_POLICY_CHANGES_TOPIC", "no policy service is asked what may run"),
+    ("WASMCLOUD_SECRETS_TOPIC", "no secrets service is asked"),
+];
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -254,7 +270,7 @@ pub(crate) static ROWS: &[Row] = &[
         .file(&[name("lattice"), name("lattice_prefix")])
         .default("default")
         .shared(),
-    connection(Key::NatsUrls, Kind::List, "A NATS server; repeat it, or separate with commas")
+    connection(Key::NatsUrls, Kind::Urls, "A NATS server; repeat it, or separate with commas")
         .flag("nats-url")
         .env(&[name("WATTLE_NATS_URL")])
         .file(&[name("nats_urls"), name("nats_url")])
@@ -389,7 +405,7 @@ pub(crate) static ROWS: &[Row] = &[
         .flag("allow-unsigned")
         .env(&[name("WATTLE_ALLOW_UNSIGNED")])
         .file(&[name("allow_unsigned")]),
-    host(Key::AllowInsecure, Kind::List, "A registry that is spoken to without TLS; repeat it")
+    host(Key::AllowInsecure, Kind::RegistryNames, "A registry that is spoken to without TLS; repeat it")
         .flag("allow-insecure")
         .env(&[name("WATTLE_ALLOW_INSECURE"), name("WASMCLOUD_OCI_ALLOWED_INSECURE")])
         .file(&[name("allow_insecure"), name("allowed_insecure")]),
@@ -427,16 +443,23 @@ pub(crate) static ROWS: &[Row] = &[
     host(Key::Registries, Kind::Registries, "Credentials and transport of each registry")
         .file(&[name("registries")])
         .shared(),
-    host(Key::OciRegistry, Kind::Text, "A registry with a user and a password")
-        .group(Group::OciLogin)
+    host(
+        Key::RegistryCa,
+        Kind::List,
+        "A PEM file with authorities that may sign the certificate of any registry; repeat it",
+    )
+    .flag("registry-ca")
+    .env(&[name("WATTLE_TLS_CA_PATH"), name("WASMCLOUD_TLS_CA_PATH")])
+    .file(&[name("tls_ca_path")])
+    .default("the system's")
+    .seldom(),
+    host(Key::OciRegistry, Kind::RegistryName, "A registry with a user and a password")
         .env(&[name("WATTLE_OCI_REGISTRY"), name("WASMCLOUD_OCI_REGISTRY")])
         .file(&[name("oci_registry")]),
     host(Key::OciUser, Kind::Text, "The user of that registry")
-        .group(Group::OciLogin)
         .env(&[name("WATTLE_OCI_REGISTRY_USER"), name("WASMCLOUD_OCI_REGISTRY_USER")])
         .file(&[name("oci_registry_user")]),
     host(Key::OciPassword, Kind::Secret, "The password of that registry")
-        .group(Group::OciLogin)
         .env(&[name("WATTLE_OCI_REGISTRY_PASSWORD"), name("WASMCLOUD_OCI_REGISTRY_PASSWORD")])
         .file(&[name("oci_registry_password")]),
     host(Key::MaxMemory, Kind::Bytes, "Memory of one component instance, for example 64MiB")
@@ -509,7 +532,7 @@ pub(crate) static ROWS: &[Row] = &[
     .file(&[name("log_level")])
     .default("info"),
     // A connection of its own for calls; what is left out is taken from the control connection.
-    host(Key::RpcUrls, Kind::List, "A NATS server for calls, where that is another one; repeat it")
+    host(Key::RpcUrls, Kind::Urls, "A NATS server for calls, where that is another one; repeat it")
         .flag("rpc-url")
         .env(&[name("WATTLE_RPC_URL")])
         .file(&[name("rpc_urls"), name("rpc_url")])

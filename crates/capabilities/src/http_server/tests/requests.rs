@@ -134,6 +134,19 @@ async fn paths_and_hosts_choose_the_component() {
         assert!(response.ends_with(target), "{response}");
     }
     assert_eq!(status(&get(here, "/").await), "404");
+    assert_eq!(status(&exchange(here, "GET / HTTP/1.0\r\n\r\n").await), "404");
+}
+
+#[tokio::test]
+async fn clients_of_http_1_0_are_served_without_a_host() {
+    let components = lattice(|call| async move {
+        let host = call.request.headers()["host"].to_str().unwrap().to_owned();
+        Ok(Response::new(body::full(format!("{} {host}", call.request.uri()))))
+    });
+    let (_server, address) = serve(components).await;
+    let response = exchange(address, "GET /a HTTP/1.0\r\n\r\n").await;
+    assert_eq!(status(&response), "200", "{response}");
+    assert!(response.ends_with(&format!("http://{address}/a {address}")), "{response}");
 }
 
 #[tokio::test]
