@@ -53,6 +53,6 @@ async fn bad_input_config_file_that_is_not_there() {
     let cli = Cli::anywhere();
     let data = cli.folder().join("data");
     let arguments = ["host", "--config", "nowhere.json", "--data-dir", data.to_str().unwrap()];
-    cli.run(arguments).await.failed(&["nowhere.json", "No such file"]);
+    cli.run(arguments).await.failed(&["there is no config file", "nowhere.json"]);
     assert!(!data.exists());
 }

@@ -7,8 +7,8 @@ use crate::cli::home_of;
 use crate::process::{Process, command};
 use crate::program;
 
-/// Starts `wattle ARGUMENTS` in a folder, in which also its home is, and does not wait for anything. Its output, both
-/// kinds together, is the log.
+/// Starts `wattle ARGUMENTS` in a folder, in which also its home is, and does not wait for anything. Its output,
+/// both kinds together, is the log.
 pub fn daemon<A: AsRef<OsStr>>(
     folder: &Path,
     arguments: impl IntoIterator<Item = A>,

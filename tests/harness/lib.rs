@@ -33,6 +33,7 @@ mod registry;
 mod stage;
 mod system;
 mod tables;
+mod tls_registry;
 mod versions;
 
 use std::future::Future;
@@ -56,6 +57,7 @@ pub use crate::registry::{PASSWORD, Registry, USER};
 pub use crate::stage::{GREETING, Stage};
 pub use crate::system::{Signal, children, forget_peak_memory, is_alive, peak_memory, send_signal};
 pub use crate::tables::table_rows;
+pub use crate::tls_registry::TlsRegistry;
 pub use crate::versions::reworded;
 
 /// How long a test waits for one thing. Generous, because many tests share few processors.

@@ -26,7 +26,7 @@ pub fn children(parent: u32, program: &str) -> Vec<u32> {
     all.filter(|process| stat(*process).is_some_and(|stat| wanted(&stat))).collect()
 }
 
-/// The most memory that a process has had in use at once, in bytes, since it began or since [`forget_peak_memory`].
+/// The most memory that a process has had in use at once, in bytes, since it began or [`forget_peak_memory`].
 pub fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(folder(process).join("status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -35,8 +35,8 @@ use crate::settings::HostSettings;
 use crate::shared::{Shared, VERSION};
 use crate::turns::Turns;
 
-/// Artifacts that are fetched and compiled at once.
-const CONCURRENT_STARTS: usize = 4;
+/// Artifacts that are fetched and compiled at once: enough that some registries which say nothing hold up nobody else.
+const CONCURRENT_STARTS: usize = 64;
 
 /// How long a host with the same key may take to answer. Where there is none, the server says so at once.
 const TWIN_PATIENCE: Duration = Duration::from_secs(2);

@@ -126,8 +126,9 @@ impl Shared {
 
     fn problems(&self) -> Vec<String> {
         let state = match &*self.store.status().borrow() {
-            StoreStatus::Unreachable { reason, .. } => {
-                Some(format!("the lattice's state can't be reached: {reason}"))
+            StoreStatus::Unreachable { reason, stale } => {
+                let what_now = if *stale { "; what was last known is used, and may be stale" } else { "" };
+                Some(format!("the lattice's state can't be reached: {reason}{what_now}"))
             }
             StoreStatus::Loading => Some("the lattice's state is being loaded".to_owned()),
             StoreStatus::Ready => None,

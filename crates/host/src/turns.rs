@@ -39,6 +39,12 @@ impl Turns {
         self.lock(kind, id).try_lock().is_err()
     }
 
+    /// Whether a change of this id waits for its turn.
+    pub(crate) fn is_waited_for(&self, kind: Kind, id: &str) -> bool {
+        // Known here, held for this look, and held by who has the turn; more are those who wait.
+        Arc::strong_count(&self.lock(kind, id)) > 3
+    }
+
     fn lock(&self, kind: Kind, id: &str) -> Lock {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
@@ -60,12 +66,15 @@ mod tests {
         drop(other.await);
         let held = first.await;
         assert!(turns.is_changing(Kind::Component, "a"));
+        assert!(turns.is_waited_for(Kind::Component, "a"));
         assert!(!turns.is_changing(Kind::Component, "b"));
         assert!(futures::poll!(&mut third).is_pending() && futures::poll!(&mut second).is_pending());
         drop(held);
         assert!(futures::poll!(&mut third).is_pending());
         drop(second.await);
-        drop(third.await);
+        let last = third.await;
+        assert!(turns.is_changing(Kind::Component, "a") && !turns.is_waited_for(Kind::Component, "a"));
+        drop(last);
         assert!(!turns.is_changing(Kind::Component, "a"));
     }
 }

@@ -77,6 +77,15 @@ fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
+/// Writes a key's seed for nobody else to read, as wattle wants it: a seed on a command line shows in the list of
+/// processes.
+fn write_seed(folder: &TempDir, name: &str, key: &KeyPair) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = write(folder, name, key.seed().expect("the key was made with its seed").as_bytes());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is our own file");
+    path
+}
+
 /// Runs wattle with a home of its own; gives its exit code and what it printed.
 async fn wattle(home: &TempDir, arguments: &[&str]) -> (i32, String, String) {
     let program = setting("WATTLE_BIN", "path of the wattle program");
@@ -170,9 +179,9 @@ async fn wascap_reads_what_wattle_signed() {
     let unsigned = guest();
     let foreign = write(&folder, "foreign.wasm", &signed_by_wascap(&Keys::new()));
     let out = folder.path().join("out.wasm");
-    // One key from a file, the other given as it is; and a component that somebody else has signed before.
-    let issuer = write(&folder, "issuer.nk", keys.issuer.seed().unwrap().as_bytes());
-    let subject = keys.component.seed().unwrap();
+    let issuer = write_seed(&folder, "issuer.nk", &keys.issuer);
+    let subject = write_seed(&folder, "subject.nk", &keys.component);
+    // A component that nobody has signed yet, and one that somebody else has signed before.
     for input in [unsigned, foreign] {
         let arguments = [
             "claims",
@@ -195,7 +204,7 @@ async fn wascap_reads_what_wattle_signed() {
             "--issuer",
             text(&issuer),
             "--subject",
-            &subject,
+            text(&subject),
             "--destination",
             text(&out),
         ];
@@ -256,7 +265,8 @@ async fn provider_archive_reads_what_wattle_made() {
     let mac = write(&folder, "mac", b"another program");
     let world = write(&folder, "world.wasm", b"world");
     let (linux, mac) = (format!("x86_64-linux={}", text(&linux)), format!("aarch64-macos={}", text(&mac)));
-    let (issuer, subject) = (keys.issuer.seed().unwrap(), keys.provider.seed().unwrap());
+    let issuer = write_seed(&folder, "issuer.nk", &keys.issuer);
+    let subject = write_seed(&folder, "subject.nk", &keys.provider);
     for name in ["store.par.gz", "store.par"] {
         let out = folder.path().join(name);
         let arguments = [
@@ -279,9 +289,9 @@ async fn provider_archive_reads_what_wattle_made() {
             "--destination",
             text(&out),
             "--issuer",
-            &issuer,
+            text(&issuer),
             "--subject",
-            &subject,
+            text(&subject),
         ];
         wattle_succeeds(&folder, &arguments).await;
 

@@ -145,8 +145,9 @@ impl Shared {
         let request = parse::<StartProvider>(payload).and_then(|request| {
             self.check_addressee(&request.host_id)?;
             check_id("provider_id", &request.provider_id).map_err(|error| error.to_string())?;
-            let changing = self.turns.is_changing(Kind::Provider, &request.provider_id);
-            if !changing && self.providers.get(&request.provider_id).is_some() {
+            // A stop that waits for its turn may make room: then this start waits behind it.
+            let waited_for = self.turns.is_waited_for(Kind::Provider, &request.provider_id);
+            if !waited_for && self.providers.get(&request.provider_id).is_some() {
                 return Err("provider with that ID is already running".to_owned());
             }
             Ok(request)
@@ -180,6 +181,7 @@ impl Shared {
         Box::pin(async move {
             let turn = turn.await;
             if !self.stop_provider(&id, &turn).await {
+                self.metrics.refused("provider.stop");
                 return refuse("provider with that ID is not running");
             }
             done("successfully stopped provider")

@@ -87,9 +87,9 @@ impl Shared {
     pub(super) async fn link_del(&self, payload: &[u8]) -> Result<Reply, Refusal> {
         let request: DeleteLink = parse(payload)?;
         let mut removed = Vec::new();
-        let mut exists = false;
+        let mut exists = self.store.snapshot().specs.contains_key(&request.source_id);
         let delete = |spec: &mut ComponentSpec| {
-            exists = *spec != ComponentSpec::default();
+            exists |= *spec != ComponentSpec::default();
             removed = spec.delete_links(&request);
             Ok::<_, wattle_lattice::Error>(!removed.is_empty())
         };

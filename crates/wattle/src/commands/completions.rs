@@ -1,6 +1,6 @@
 //! `wattle completions`: scripts that let a shell complete commands.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
@@ -18,7 +18,14 @@ pub(crate) struct CompletionsArgs {
 /// Runs the command.
 pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "wattle", &mut script);
+    clap_complete::generate(args.shell, &mut shown(), "wattle", &mut script);
     crate::output::write_line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Exit::Success)
+}
+
+/// The command line without what is hidden in it.
+fn shown() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("wattle").args(all.get_arguments().cloned()).subcommands(shown.collect::<Vec<_>>())
 }
