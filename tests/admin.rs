@@ -148,6 +148,7 @@ async fn what_runs_and_what_is_refused_is_counted() {
         (format!("label.put.{id}"), label.as_str()),
         (format!("component.scale.{id}"), "no JSON"),
         (format!("component.update.{id}"), "{"),
+        (format!("component.update.{id}"), r#"{"component_id":"none","new_component_ref":"r/a:1"}"#),
         (format!("provider.stop.{id}"), r#"{"provider_id":"none"}"#),
     ] {
         let command = operation.rsplit_once('.').unwrap().0;

@@ -92,6 +92,7 @@ impl Shared {
         let changing = self.turns.is_changing(Kind::Component, id);
         let message = match self.components.get(id) {
             None if !changing => {
+                self.metrics.refused("component.update");
                 return Box::pin(std::future::ready(refuse(&format!("component {id} not found"))));
             }
             Some(running) if running.reference == *new && !changing => {
