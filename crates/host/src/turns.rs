@@ -34,11 +34,6 @@ impl Turns {
         }
     }
 
-    /// Whether a change of this id is under way or waiting.
-    pub(crate) fn is_changing(&self, kind: Kind, id: &str) -> bool {
-        self.lock(kind, id).try_lock().is_err()
-    }
-
     /// Whether a change of this id waits for its turn.
     pub(crate) fn is_waited_for(&self, kind: Kind, id: &str) -> bool {
         // Known here, held for this look, and held by who has the turn; more are those who wait.
@@ -65,16 +60,13 @@ mod tests {
         let other = turns.queue(Kind::Provider, "a").await;
         drop(other.await);
         let held = first.await;
-        assert!(turns.is_changing(Kind::Component, "a"));
         assert!(turns.is_waited_for(Kind::Component, "a"));
-        assert!(!turns.is_changing(Kind::Component, "b"));
         assert!(futures::poll!(&mut third).is_pending() && futures::poll!(&mut second).is_pending());
         drop(held);
         assert!(futures::poll!(&mut third).is_pending());
         drop(second.await);
         let last = third.await;
-        assert!(turns.is_changing(Kind::Component, "a") && !turns.is_waited_for(Kind::Component, "a"));
+        assert!(!turns.is_waited_for(Kind::Component, "a"));
         drop(last);
-        assert!(!turns.is_changing(Kind::Component, "a"));
     }
 }

@@ -22,6 +22,9 @@ use crate::turns::Kind;
 /// How long a host takes to stop where the command doesn't say.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the answer to an update waits for the changes before it; clients give up after 2 s.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Shared {
     pub(super) fn ping(&self) -> HostPing {
         let uptime = self.started.elapsed();
@@ -87,25 +90,32 @@ impl Shared {
                 return Box::pin(std::future::ready(refuse(&refusal)));
             }
         };
-        let (id, new) = (&request.component_id, &request.new_component_ref);
-        // What is under way may change the answer: then the command waits for its turn, and events tell its outcome.
-        let changing = self.turns.is_changing(Kind::Component, id);
-        let message = match self.components.get(id) {
-            None if !changing => {
-                self.metrics.refused("component.update");
-                return Box::pin(std::future::ready(refuse(&format!("component {id} not found"))));
-            }
-            Some(running) if running.reference == *new && !changing => {
-                let message = format!("component {id} already updated to {new}");
-                return Box::pin(std::future::ready(done(&message)));
-            }
-            Some(running) => format!("component {id} updating from {} to {new}", running.reference),
-            None => format!("component {id} updating to {new}"),
-        };
-        let turn = self.turns.queue(Kind::Component, id).await;
-        let shared = self.clone();
-        self.tasks.spawn(async move { shared.update_component(request, turn.await).await });
-        Box::pin(std::future::ready(done(&message)))
+        let mut turn = self.turns.queue(Kind::Component, &request.component_id).await;
+        Box::pin(async move {
+            // What is under way decides the answer; where that takes longer, only events tell.
+            let in_time = tokio::time::timeout(TURN_PATIENCE, &mut turn).await.ok();
+            let (id, new) = (&request.component_id, &request.new_component_ref);
+            let message = match (&in_time, self.components.get(id)) {
+                (Some(_), None) => {
+                    self.metrics.refused("component.update");
+                    return refuse(&format!("component {id} not found"));
+                }
+                (Some(_), Some(running)) if running.reference == *new => {
+                    return done(&format!("component {id} already updated to {new}"));
+                }
+                (_, Some(running)) => format!("component {id} updating from {} to {new}", running.reference),
+                (None, None) => format!("component {id} updating to {new}"),
+            };
+            let shared = self.clone();
+            self.tasks.spawn(async move {
+                let turn = match in_time {
+                    Some(turn) => turn,
+                    None => turn.await,
+                };
+                shared.update_component(request, turn).await;
+            });
+            done(&message)
+        })
     }
 
     /// Silence means no: a bid is only made by a host that could do it.

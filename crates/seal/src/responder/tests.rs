@@ -252,14 +252,20 @@ fn a_flood_of_one_member_is_in_nobody_elses_way() {
     let near = world.finish(established, &answer);
     let far = confirm(&mut responder, &near).unwrap();
 
-    let waiting = world.offer(&honest, &target);
-    let answer = world.accept(&mut responder, &target, waiting.offer()).unwrap();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let initiator = world.offer(&world.host(), &target);
+            let answer = world.accept(&mut responder, &target, initiator.offer()).unwrap();
+            (initiator, answer)
+        })
+        .collect();
     for _ in 0..300 {
         world.accept(&mut responder, &target, world.offer(&flooder, &target).offer()).unwrap();
         assert!(responder.unconfirmed.is_consistent());
     }
-    let waiting = world.finish(waiting, &answer);
-    confirm(&mut responder, &waiting).unwrap();
+    for (initiator, answer) in waiting {
+        confirm(&mut responder, &world.finish(initiator, &answer)).unwrap();
+    }
     let mut message = near.seal(Kind::Ping, text(""), NOW).unwrap();
     far.open(&mut message, NOW, AGE).unwrap();
 }
