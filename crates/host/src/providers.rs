@@ -140,7 +140,9 @@ impl Shared {
         match self.run_provider(&entry, &turn).await {
             Ok(()) => {
                 self.waiting.forget_provider(&id);
+                // Told once it is sure to come back after a restart.
                 self.save_running().await;
+                self.tell_started(&entry).await;
             }
             Err(error) => {
                 tracing::warn!(provider = %id, %reference, %error, "provider can't be started");
@@ -156,7 +158,7 @@ impl Shared {
         }
     }
 
-    /// Runs a provider with its configuration and the links that there are; then it counts as started.
+    /// Runs a provider with its configuration and the links that there are.
     async fn run_provider(self: &Arc<Self>, entry: &ProviderEntry, _turn: &Turn) -> Result<(), StartError> {
         if self.stopping.is_cancelled() {
             return Err(StartError::Stopping);
@@ -184,14 +186,6 @@ impl Shared {
         self.tell(&running).await;
         self.tasks.spawn(self.clone().watch_health(running));
         tracing::info!(provider = %entry.id, reference = %entry.reference, "provider runs");
-        self.publish(Event::ProviderStarted(ProviderStarted {
-            host_id: self.id.clone(),
-            image_ref: event_image_ref(&entry.reference).to_owned(),
-            provider_id: entry.id.clone(),
-            annotations: entry.annotations.clone(),
-            ..ProviderStarted::default()
-        }))
-        .await;
         Ok(())
     }
 
@@ -202,7 +196,20 @@ impl Shared {
         if !self.waiting.has_provider(&entry.id) || self.providers.get(&entry.id).is_some() {
             return Ok(());
         }
-        self.run_provider(entry, &turn).await
+        self.run_provider(entry, &turn).await?;
+        self.tell_started(entry).await;
+        Ok(())
+    }
+
+    async fn tell_started(&self, entry: &ProviderEntry) {
+        self.publish(Event::ProviderStarted(ProviderStarted {
+            host_id: self.id.clone(),
+            image_ref: event_image_ref(&entry.reference).to_owned(),
+            provider_id: entry.id.clone(),
+            annotations: entry.annotations.clone(),
+            ..ProviderStarted::default()
+        }))
+        .await;
     }
 
     async fn make_provider(self: &Arc<Self>, entry: &ProviderEntry) -> Result<Arc<dyn Provider>, StartError> {
