@@ -57,6 +57,12 @@ impl Shared {
         Ok(done("successfully handled stop host"))
     }
 
+    /// The answer to a command that is refused before it takes its turn.
+    fn refused(&self, command: &'static str, refusal: &str) -> BoxFuture<'static, Reply> {
+        self.metrics.refused(command);
+        Box::pin(std::future::ready(refuse(refusal)))
+    }
+
     pub(super) async fn begin_scale(self: Arc<Self>, payload: &[u8]) -> BoxFuture<'static, Reply> {
         let request = parse::<ScaleComponent>(payload).and_then(|request| {
             self.check_addressee(&request.host_id)?;
@@ -65,10 +71,7 @@ impl Shared {
         });
         let request = match request {
             Ok(request) => request,
-            Err(refusal) => {
-                self.metrics.refused("component.scale");
-                return Box::pin(std::future::ready(refuse(&refusal)));
-            }
+            Err(refusal) => return self.refused("component.scale", &refusal),
         };
         let message = self.scale_acknowledgement(&request);
         let turn = self.turns.queue(Kind::Component, &request.component_id).await;
@@ -85,10 +88,7 @@ impl Shared {
         });
         let request = match request {
             Ok(request) => request,
-            Err(refusal) => {
-                self.metrics.refused("component.update");
-                return Box::pin(std::future::ready(refuse(&refusal)));
-            }
+            Err(refusal) => return self.refused("component.update", &refusal),
         };
         let mut turn = self.turns.queue(Kind::Component, &request.component_id).await;
         Box::pin(async move {
@@ -165,10 +165,7 @@ impl Shared {
         });
         let request = match request {
             Ok(request) => request,
-            Err(refusal) => {
-                self.metrics.refused("provider.start");
-                return Box::pin(std::future::ready(refuse(&refusal)));
-            }
+            Err(refusal) => return self.refused("provider.start", &refusal),
         };
         let turn = self.turns.queue(Kind::Provider, &request.provider_id).await;
         let shared = self.clone();
@@ -183,10 +180,7 @@ impl Shared {
         });
         let id = match request {
             Ok(request) => request.provider_id,
-            Err(refusal) => {
-                self.metrics.refused("provider.stop");
-                return Box::pin(std::future::ready(refuse(&refusal)));
-            }
+            Err(refusal) => return self.refused("provider.stop", &refusal),
         };
         let turn = self.turns.queue(Kind::Provider, &id).await;
         Box::pin(async move {
