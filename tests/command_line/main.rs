@@ -8,6 +8,7 @@
 )]
 
 mod artifacts;
+mod cluster;
 mod ending;
 mod errors;
 mod help;

@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use wattle_identity::keys::KeyPair;
 
 use crate::cli::home_of;
+use crate::machine::{Machine, Place};
 use crate::process::{Process, command};
-use crate::{Answer, DEADLINE, Keys, Nats, Registry, eventually, free_address, http, program};
+use crate::{Answer, DEADLINE, Keys, Nats, Registry, eventually, free_address, free_port, http, program};
 
 /// How a host is started.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,7 @@ pub struct HostOptions {
     env: Vec<(OsString, OsString)>,
     lattice: Option<String>,
     data_dir: Option<PathBuf>,
+    machine: Option<Place>,
 }
 
 impl HostOptions {
@@ -52,6 +54,13 @@ impl HostOptions {
     #[must_use]
     pub fn data_dir(mut self, folder: &Path) -> Self {
         self.data_dir = Some(folder.to_path_buf());
+        self
+    }
+
+    /// Runs on this machine instead of the one that we are on. The NATS server has to listen on all addresses.
+    #[must_use]
+    pub fn on(mut self, machine: &Machine) -> Self {
+        self.machine = Some(machine.place());
         self
     }
 
@@ -97,8 +106,12 @@ impl Host {
         let folder = tempfile::Builder::new().prefix("wattle-host-").tempdir().unwrap();
         let lattice = options.lattice.clone().unwrap_or_else(|| nats.lattice().to_owned());
         let data_dir = options.data_dir.clone().unwrap_or_else(|| folder.path().join("data"));
-        let admin = free_address();
-        let url = nats.url();
+        let place = options.machine.as_ref();
+        let admin = place.map_or_else(free_address, |place| SocketAddr::new(place.address, free_port()));
+        let url = place.map_or_else(
+            || nats.url(),
+            |place| format!("nats://{}", SocketAddr::new(place.gateway, nats.address().port())),
+        );
         let process = spawn(folder.path(), &url, &lattice, &data_dir, admin, &options);
         Self { folder, options, nats_url: url, lattice, data_dir, admin, process }
     }
@@ -237,7 +250,9 @@ fn spawn(
     admin: SocketAddr,
     options: &HostOptions,
 ) -> Process {
-    let mut command = command(&program("wattle"));
+    let wattle = program("wattle");
+    let mut command =
+        options.machine.as_ref().map_or_else(|| command(&wattle), |place| place.command(&wattle));
     command.envs(home_of(folder)).current_dir(folder);
     command.args([
         "host",

@@ -97,9 +97,15 @@ impl Exchange {
     /// # Errors
     /// When the body was ended, or the server takes no more of it within [`DEADLINE`].
     pub async fn send(&mut self, piece: impl Into<Bytes>) -> Result<()> {
-        let to = self.to.as_mut().context("the body was ended")?;
-        timeout(DEADLINE, to.send_data(piece.into())).await.context("the server does not read on")??;
-        Ok(())
+        send(self.to.as_mut().context("the body was ended")?, piece.into()).await
+    }
+
+    /// Hands out the sending end, so that a task of its own can send while this one reads. Dropping it ends the body.
+    ///
+    /// # Panics
+    /// When the body was ended, or handed out before.
+    pub fn upload(&mut self) -> Upload {
+        Upload(self.to.take().expect("the body was not ended"))
     }
 
     /// Ends the body.
@@ -132,6 +138,25 @@ impl Exchange {
         }
         Ok(None)
     }
+}
+
+/// The sending end of an [`Exchange`]. Dropping it ends the body.
+#[derive(Debug)]
+pub struct Upload(Sender<Bytes>);
+
+impl Upload {
+    /// Sends a piece of the body.
+    ///
+    /// # Errors
+    /// When the server takes no more of it within [`DEADLINE`].
+    pub async fn send(&mut self, piece: impl Into<Bytes>) -> Result<()> {
+        send(&mut self.0, piece.into()).await
+    }
+}
+
+async fn send(to: &mut Sender<Bytes>, piece: Bytes) -> Result<()> {
+    timeout(DEADLINE, to.send_data(piece)).await.context("the server does not read on")??;
+    Ok(())
 }
 
 /// Drives a connection until it is dropped, which closes it.

@@ -1,8 +1,9 @@
 //! What the end-to-end tests stand on: real servers, real `wattle` processes, and ways to ask them.
 //!
 //! A test begins with [`Stage::start`] (a NATS server, an OCI registry, a host that trusts one account, the command
-//! line) or puts the parts together itself: [`Nats`], [`Registry`], [`Host`], [`Cli`], [`Keys`]. Every test has its
-//! own servers, on ports of its own, so tests run side by side.
+//! line), with [`Fleet::start`] (several hosts of one cluster), or puts the parts together itself: [`Nats`],
+//! [`Registry`], [`Host`], [`Cli`], [`Keys`]. Every test has its own servers, on ports of its own, so tests run side by
+//! side.
 //!
 //! **Invariant**: nothing of the user's is read or written (environment, home, running servers), and nothing that was
 //! started outlives its test: dropping a part ends its process, and the kernel ends it with the test program.
@@ -18,12 +19,17 @@
 )]
 
 mod cli;
+mod components;
 mod control;
 mod daemon;
 mod events;
+mod fleet;
+mod foreign;
 mod host;
 mod http;
 mod keys;
+mod load;
+mod machine;
 mod nats;
 mod ports;
 mod process;
@@ -42,12 +48,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use crate::cli::{Cli, Outcome};
+pub use crate::components::{Contract, component, relay, sayer};
 pub use crate::control::Control;
 pub use crate::daemon::daemon;
 pub use crate::events::{Events, events};
+pub use crate::fleet::Fleet;
+pub use crate::foreign::foreign;
 pub use crate::host::{Host, HostOptions};
-pub use crate::http::{Answer, Exchange, fetch, http, http_post};
+pub use crate::http::{Answer, Exchange, Upload, fetch, http, http_post};
 pub use crate::keys::{Keys, now, sign_for};
+pub use crate::load::{Load, Shot, Shots};
+pub use crate::machine::Machine;
 pub use crate::nats::{Nats, NatsOptions};
 pub use crate::ports::{free_address, free_port};
 pub use crate::process::Process;

@@ -14,9 +14,10 @@ use wattle_protocol::event::{
 };
 use wattle_protocol::inventory::ComponentInventory;
 use wattle_protocol::state::{ClaimsRecord, ComponentClaims};
-use wattle_runtime::{ServeOptions, Served};
+use wattle_runtime::{Compiled, ComponentLimits, ServeOptions, Served};
 
 use crate::admission::Pinned;
+use crate::calls::Router;
 use crate::config;
 use crate::data::ComponentEntry;
 use crate::error::StartError;
@@ -76,10 +77,6 @@ impl Components {
     pub(crate) fn entries(&self) -> Vec<ComponentEntry> {
         self.all().iter().map(|component| component.entry()).collect()
     }
-
-    pub(crate) fn inventory(&self) -> Vec<ComponentInventory> {
-        self.all().iter().map(|component| component.inventory()).collect()
-    }
 }
 
 impl Component {
@@ -95,7 +92,7 @@ impl Component {
         }
     }
 
-    fn inventory(&self) -> ComponentInventory {
+    pub(crate) fn inventory(&self) -> ComponentInventory {
         let metadata = self.claims.as_ref().map(|claims| &claims.claims.metadata);
         ComponentInventory {
             id: self.id.clone(),
@@ -290,7 +287,7 @@ impl Shared {
             running.served.set_config(config);
             running.served.clone()
         } else {
-            running.served.compiled().serve(ServeOptions { id: wanted.id.clone(), limits, config })
+            self.serve(running.served.compiled(), &wanted.id, limits, config)
         };
         let component = self.install(wanted, running.pinned.clone(), running.claims.clone(), served);
         Ok(vec![component.scaled(&self.id, count)])
@@ -336,10 +333,22 @@ impl Shared {
         let admitted = self.stopping.run_until_cancelled(admitting).await.ok_or(StartError::Stopping)??;
         let claims = admitted.claims.map(Arc::new);
         self.remember(&wanted.id, &wanted.reference, claims.as_deref().map(claims_record)).await;
-        let served = admitted.compiled.serve(ServeOptions { id: wanted.id.clone(), limits, config });
+        let served = self.serve(&admitted.compiled, &wanted.id, limits, config);
         let component = self.install(wanted, admitted.pinned, claims, served);
         tracing::info!(component = %component.id, reference = %component.reference, digest = %component.pinned.digest, count = component.count, "component runs");
         Ok(component)
+    }
+
+    /// Gives a program its id, its limits, and the way to what it imports.
+    fn serve(
+        self: &Arc<Self>,
+        compiled: &Compiled,
+        id: &str,
+        limits: ComponentLimits,
+        config: BTreeMap<String, String>,
+    ) -> Served {
+        let imports = Arc::new(Router::new(self));
+        compiled.serve(ServeOptions { id: id.to_owned(), limits, config, imports })
     }
 
     fn install(
@@ -359,11 +368,18 @@ impl Shared {
         }
         self.metrics.components.set(self.components.all().len().try_into().unwrap_or(i64::MAX));
         self.changed.notify_one();
+        if let Some(seat) = self.seat.load().as_ref() {
+            seat.serve(&component.id);
+        }
         component
     }
 
     fn stop_component(self: &Arc<Self>, id: &str) -> Option<Event> {
         let component = self.components.remove(id)?;
+        // Before it stops taking calls, so that they go elsewhere at once.
+        if let Some(seat) = self.seat.load().as_ref() {
+            seat.unserve(id);
+        }
         self.metrics.components.set(self.components.all().len().try_into().unwrap_or(i64::MAX));
         tracing::info!(component = %component.id, "component is stopped");
         let event = component.scaled(&self.id, 0);

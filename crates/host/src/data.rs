@@ -16,6 +16,7 @@ use crate::error::Error;
 /// The layout that this version writes. A folder with a higher number is left alone.
 const LAYOUT: u32 = 1;
 
+const HOST_KEY: &str = "host.nk";
 const RUNNING: &str = "running.json";
 const STATE: &str = "state.json";
 
@@ -54,6 +55,20 @@ pub(crate) struct ProviderEntry {
     pub(crate) reference: String,
     pub(crate) config: Vec<String>,
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// The host key in a data folder, which need not be open; `None` before the first start.
+pub(crate) fn read_host_key(folder: &Path) -> Result<Option<KeyPair>, Error> {
+    let bad = |reason: String| Error::Key { what: describe_key(folder), reason };
+    match std::fs::read_to_string(folder.join(HOST_KEY)).map(zeroize::Zeroizing::new) {
+        Ok(seed) => KeyPair::from_seed(&seed).map(Some).map_err(|error| bad(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+fn describe_key(folder: &Path) -> String {
+    format!("the host key in {}", folder.join(HOST_KEY).display())
 }
 
 impl DataFolder {
@@ -111,25 +126,16 @@ impl DataFolder {
 
     /// The host's own key, made at first start.
     pub(crate) fn host_key(&self) -> Result<KeyPair, Error> {
-        let path = self.path.join("host.nk");
-        let what = || format!("the host key in {}", path.display());
-        match std::fs::read_to_string(&path) {
-            Ok(seed) => {
-                let seed = zeroize::Zeroizing::new(seed);
-                KeyPair::from_seed(&seed)
-                    .map_err(|error| Error::Key { what: what(), reason: error.to_string() })
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key = KeyPair::generate(KeyKind::Host)
-                    .map_err(|error| Error::Key { what: what(), reason: error.to_string() })?;
-                self.write("host.nk", key.seed().as_bytes()).map_err(|error| Error::DataFolder {
-                    path: self.path.clone(),
-                    reason: format!("the new host key can't be written: {error}"),
-                })?;
-                Ok(key)
-            }
-            Err(error) => Err(Error::Key { what: what(), reason: error.to_string() }),
+        if let Some(key) = read_host_key(&self.path)? {
+            return Ok(key);
         }
+        let key = KeyPair::generate(KeyKind::Host)
+            .map_err(|error| Error::Key { what: describe_key(&self.path), reason: error.to_string() })?;
+        self.write(HOST_KEY, key.seed().as_bytes()).map_err(|error| Error::DataFolder {
+            path: self.path.clone(),
+            reason: format!("the new host key can't be written: {error}"),
+        })?;
+        Ok(key)
     }
 
     /// What this host was told to run; empty at first start. A damaged list is an error, not an empty one.

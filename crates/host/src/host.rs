@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use futures::StreamExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,10 +28,12 @@ use crate::data::{DataFolder, RunningList};
 use crate::error::Error;
 use crate::links::KeptState;
 use crate::metrics::Metrics;
+use crate::membership::{Member, SeatProblem};
 use crate::names;
 use crate::names::friendly_name;
 use crate::providers::Providers;
 use crate::restore::Waiting;
+use crate::routes::Routes;
 use crate::settings::HostSettings;
 use crate::shared::{Shared, VERSION};
 use crate::turns::Turns;
@@ -40,6 +43,9 @@ const CONCURRENT_STARTS: usize = 64;
 
 /// How long a host with the same key may take to answer. Where there is none, the server says so at once.
 const TWIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the last spans may take to reach their collector when the host stops.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A host that has joined its lattice.
 #[derive(Clone)]
@@ -93,13 +99,17 @@ impl Host {
         let list = if settings.fresh { RunningList::default() } else { data.running()? };
         let key = host_key(&settings, &data)?;
         let admission = admission(&settings, &data)?;
+        let (member_key, cluster) = (key.clone(), settings.cluster.clone());
+        let calls = settings.calls.clone().unwrap_or_else(|| settings.control.clone());
         let shared = Arc::new(join(settings, subjects, data, key, admission, stopping).await?);
         shared.check_alone().await?;
         if let Some(admin) = admin {
             admin.joined(&shared);
         }
+        let calls = connect_waiting(&calls, &shared.stopping).await?;
         shared.waiting.fill(list);
         shared.serve_control().await?;
+        shared.tasks.spawn(shared.clone().keep_seat(Member::new(member_key, cluster, calls)));
         shared.tasks.spawn(shared.clone().follow_state());
         shared.tasks.spawn(shared.clone().follow_readiness());
         shared.tasks.spawn(shared.clone().follow_state_loss());
@@ -160,6 +170,7 @@ impl Host {
         if let Err(error) = shared.connection.flush().await {
             tracing::warn!(%error, "the last messages may not have reached NATS");
         }
+        shared.telemetry.flush(FLUSH_PATIENCE).await;
         tracing::info!(host = %shared.id, "host stopped");
     }
 }
@@ -199,15 +210,25 @@ impl Shared {
         }
     }
 
-    /// Providers first: they are where calls come from.
+    /// Other members are told first, so that they call elsewhere. Then providers: they are where calls come from.
     async fn drain_all(self: &Arc<Self>) {
+        let seat = self.seat.load_full();
+        let leaving = async {
+            if let Some(seat) = &seat {
+                seat.drain().await;
+            }
+        };
+        tokio::join!(leaving, self.drain_what_runs());
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn drain_what_runs(self: &Arc<Self>) {
         futures::future::join_all(self.providers.all().iter().map(|provider| self.shut_down(provider))).await;
         let drains = self.components.all().into_iter().map(|component| async move {
             component.served.drain(Duration::MAX).await;
         });
         futures::future::join_all(drains).await;
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
     /// Logs when NATS is lost, why, and when it is back.
@@ -345,7 +366,11 @@ async fn join(
         admission,
         connection,
         store,
-        metrics: Metrics::new(),
+        routes: Routes::default(),
+        seat: ArcSwapOption::empty(),
+        seat_problem: SeatProblem::default(),
+        metrics: Metrics::new(settings.telemetry.counters()),
+        telemetry: settings.telemetry,
         data,
         components: Components::default(),
         providers: Providers::default(),

@@ -19,6 +19,7 @@
 
 mod admin;
 mod admission;
+mod calls;
 mod components;
 mod config;
 mod control;
@@ -27,15 +28,20 @@ mod error;
 mod host;
 mod limits;
 mod links;
+mod membership;
 mod metrics;
 mod names;
 mod providers;
 mod restore;
-mod router;
+mod routes;
 mod settings;
 mod shared;
+mod telemetry;
 mod turns;
 
 pub use error::{Error, StartError};
 pub use host::{Host, StopRequest};
-pub use settings::{HostSettings, Limits, TrustedIssuers};
+pub use settings::{
+    CertificateFile, ClusterSettings, HostSettings, Limits, TrustedIssuers, host_public_key,
+};
+pub use telemetry::{SpanQueue, Telemetry};

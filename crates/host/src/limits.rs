@@ -1,6 +1,7 @@
 //! The limits of one component: the host's, unless its start command says otherwise.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use wattle_runtime::ComponentLimits;
@@ -8,8 +9,8 @@ use wattle_runtime::ComponentLimits;
 use crate::error::StartError;
 use crate::settings::Limits;
 
-/// Reads `max_memory_limit` (bytes) and `max_execution_time` (seconds) of a command. No command lifts the host's own
-/// bounds.
+/// Reads `max_memory_limit` (bytes), `max_execution_time` (seconds) and `max_instance_reuse` (calls that one instance
+/// answers, one after another; 1 unless told) of a command. No command lifts the host's own bounds.
 pub(crate) fn component_limits(
     host: &Limits,
     count: u32,
@@ -22,13 +23,17 @@ pub(crate) fn component_limits(
         max_execution_time: seconds.min(host.max_execution_time),
         max_concurrent_calls: count,
         max_queued_calls: host.max_queued_calls,
+        max_instance_reuse: number(asked, "max_instance_reuse")?.unwrap_or(1),
     })
 }
 
-fn number(asked: Option<&BTreeMap<String, String>>, name: &str) -> Result<Option<u64>, StartError> {
+fn number<N: FromStr + PartialOrd + Default>(
+    asked: Option<&BTreeMap<String, String>>,
+    name: &str,
+) -> Result<Option<N>, StartError> {
     let Some(value) = asked.and_then(|limits| limits.get(name)) else { return Ok(None) };
-    match value.parse() {
-        Ok(number) if number > 0 => Ok(Some(number)),
+    match value.parse::<N>() {
+        Ok(number) if number > N::default() => Ok(Some(number)),
         _ => Err(StartError::Limit { name: name.to_owned(), value: value.clone() }),
     }
 }

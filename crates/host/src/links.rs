@@ -40,6 +40,7 @@ impl Shared {
         loop {
             let snapshot = snapshots.borrow_and_update().clone();
             self.metrics.links.set(snapshot.specs.values().map(|spec| spec.links.len() as i64).sum());
+            self.routes.replace(&snapshot);
             self.tell_components(&snapshot);
             let mut refused = false;
             for provider in self.providers.all() {

@@ -1,14 +1,18 @@
 //! What the host counts, in the text format of Prometheus.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use wattle_lattice::Seat;
+
+use crate::telemetry::SpanCounters;
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS: [f64; 10] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
@@ -30,11 +34,13 @@ struct CallLabels {
     source: String,
     target: String,
     outcome: &'static str,
+    place: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TargetLabels {
     target: String,
+    place: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -52,6 +58,24 @@ pub(crate) enum Outcome {
     Canceled,
 }
 
+/// Where a call was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this process.
+    Local,
+    /// At a member of the lattice.
+    Remote,
+}
+
+impl Place {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
 impl Outcome {
     fn label(self) -> &'static str {
         match self {
@@ -65,7 +89,8 @@ impl Outcome {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Counters at zero, beside those of the spans where spans are recorded.
+    pub(crate) fn new(spans: Option<&SpanCounters>) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
         let mut metrics = Self {
             registry: Registry::with_prefix("wattle"),
@@ -78,12 +103,17 @@ impl Metrics {
             state_ready: Gauge::default(),
         };
         metrics.register();
+        if let Some(spans) = spans {
+            let registry = &mut metrics.registry;
+            registry.register("spans_exported", "Spans that the collector took", spans.exported.clone());
+            registry.register("spans_dropped", "Spans that were lost, by the reason", spans.dropped.clone());
+        }
         metrics
     }
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("calls", "Calls by source, target and outcome", self.calls.clone());
+        registry.register("calls", "Calls by source, target, outcome and place", self.calls.clone());
         registry.register("call_duration_seconds", "Time to the head of the answer", self.durations.clone());
         registry.register("refused_commands", "Control commands refused, by kind", self.refusals.clone());
         registry.register("components", "Components on this host", self.components.clone());
@@ -96,21 +126,42 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn call(&self, source: &str, target: &str, outcome: Outcome, took: Duration) {
-        let (source, target) = (source.to_owned(), target.to_owned());
-        self.durations.get_or_create(&TargetLabels { target: target.clone() }).observe(took.as_secs_f64());
-        self.calls.get_or_create(&CallLabels { source, target, outcome: outcome.label() }).inc();
+    pub(crate) fn call(&self, source: &str, target: &str, outcome: Outcome, place: Place, took: Duration) {
+        let (source, target, place) = (source.to_owned(), target.to_owned(), place.label());
+        let duration = TargetLabels { target: target.clone(), place };
+        self.durations.get_or_create(&duration).observe(took.as_secs_f64());
+        self.calls.get_or_create(&CallLabels { source, target, outcome: outcome.label(), place }).inc();
     }
 
     pub(crate) fn refused(&self, command: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { command }).inc();
     }
 
-    pub(crate) fn encode(&self) -> String {
+    /// All counters as text, with those of the seat where there is one.
+    pub(crate) fn encode(&self, seat: Option<&Seat>) -> String {
         let mut text = String::new();
-        if let Err(error) = encode(&mut text, &self.registry) {
+        let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| seat.map_or(Ok(()), |seat| encode_seat(&mut text, seat)))
+            .and_then(|()| encode_eof(&mut text));
+        if let Err(error) = written {
             tracing::warn!(%error, "metrics can't be written");
         }
         text
     }
+}
+
+/// The seat counts by itself, without labels of strings on the call path; here its counters get their names.
+fn encode_seat(text: &mut String, seat: &Seat) -> std::fmt::Result {
+    let mut last = "";
+    for (name, label, value) in seat.counters() {
+        if name != last {
+            writeln!(text, "# TYPE wattle_seat_{name} counter")?;
+            last = name;
+        }
+        match label.as_str() {
+            "" => writeln!(text, "wattle_seat_{name}_total {value}")?,
+            code => writeln!(text, "wattle_seat_{name}_total{{code=\"{code}\"}} {value}")?,
+        }
+    }
+    Ok(())
 }

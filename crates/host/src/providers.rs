@@ -21,7 +21,7 @@ use wattle_provider::{LinkKey, Provider, ResolvedLink};
 use crate::config;
 use crate::data::ProviderEntry;
 use crate::error::StartError;
-use crate::router::Router;
+use crate::calls::Router;
 use crate::shared::Shared;
 use crate::turns::{Kind, Turn};
 

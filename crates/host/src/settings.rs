@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use wattle_artifact::Registries;
 use wattle_identity::keys::KeyPair;
 use wattle_lattice::ConnectOptions;
+
+use crate::data::{DataFolder, read_host_key};
+use crate::error::Error;
+use crate::telemetry::Telemetry;
 
 /// Everything [`Host::start`](crate::Host::start) needs to know.
 #[derive(Clone, Debug)]
@@ -20,12 +25,13 @@ pub struct HostSettings {
     pub ctl_prefix: String,
     /// How to reach NATS for control commands, events and state.
     pub control: ConnectOptions,
+    /// How to reach NATS for calls, where that is another connection; `None` for the one of [`control`](Self::control).
+    pub calls: Option<ConnectOptions>,
     /// The host's own key; `None` takes the one in the data folder, made at first start.
     pub host_key: Option<KeyPair>,
-    /// The cluster's signing key, where this machine is trusted with it.
-    pub cluster_key: Option<KeyPair>,
-    /// Public cluster keys (`C…`) whose word this host takes.
-    pub cluster_issuers: Vec<String>,
+    /// How this host proves its membership, and whose word it takes. Each change is to be taken up while the host
+    /// runs; where nobody will change it, the sender may be gone.
+    pub cluster: watch::Receiver<ClusterSettings>,
     /// Whose signatures on components and providers count.
     pub trusted_issuers: TrustedIssuers,
     /// Whether what comes from a registry may be unsigned.
@@ -54,6 +60,43 @@ pub struct HostSettings {
     pub provider_auction: bool,
     /// How long a provider may take to shut down before it is ended.
     pub provider_shutdown_delay: Duration,
+    /// Where the spans of calls go.
+    pub telemetry: Telemetry,
+}
+
+/// How a host proves that it is a member, and whom it believes that they are.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterSettings {
+    /// The cluster's signing key (`C…`), where this machine is trusted with it: the host issues its own certificate.
+    pub key: Option<KeyPair>,
+    /// Public cluster keys (`C…`) whose word this host takes. That of [`key`](Self::key) is among them.
+    pub issuers: Vec<String>,
+    /// Without the key: the certificate that was issued for this host elsewhere.
+    pub certificate: Option<CertificateFile>,
+}
+
+/// A host's certificate as it was found in a file: of its form and for this host's key and lattice, and signed by one
+/// of [`ClusterSettings::issuers`]. At the start of the host it may have expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFile {
+    /// The file, for messages.
+    pub path: PathBuf,
+    /// What a member shows: its certificate, and that of its issuer if a host is that.
+    pub chain: Vec<String>,
+}
+
+/// The public key (`N…`) of the host whose data folder this is. Its key is made, as at a first start, where there is
+/// none yet.
+///
+/// # Errors
+/// [`Error::DataFolder`] where the folder can't be one of a host, [`Error::Key`] where the key in it can't be read.
+pub fn host_public_key(data_dir: &Path) -> Result<String, Error> {
+    // A running host holds the folder's lock, and its key can be told nevertheless.
+    let key = match read_host_key(data_dir)? {
+        Some(key) => key,
+        None => DataFolder::open(data_dir)?.host_key()?,
+    };
+    Ok(key.public_key())
 }
 
 /// The accounts whose signatures make an artifact acceptable.

@@ -1,27 +1,31 @@
 //! What the parts of one host share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wattle_lattice::{Connection, EventPublisher, Store, StoreStatus};
+use wattle_lattice::{Connection, EventPublisher, Seat, Store, StoreStatus};
 use wattle_protocol::event::Event;
-use wattle_protocol::inventory::HostInventory;
+use wattle_protocol::inventory::{ComponentInventory, HostInventory};
 use wattle_protocol::subject::Subjects;
 
 use crate::admission::Admission;
-use crate::components::Components;
+use crate::components::{Component, Components};
 use crate::data::{DataFolder, RunningList};
 use crate::host::StopWanted;
+use crate::membership::SeatProblem;
 use crate::metrics::Metrics;
 use crate::names::human_duration;
 use crate::providers::Providers;
 use crate::restore::Waiting;
+use crate::routes::Routes;
 use crate::settings::Limits;
+use crate::telemetry::Telemetry;
 use crate::turns::Turns;
 
 /// The version that this host says it is.
@@ -43,8 +47,14 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) connection: Connection,
     pub(crate) store: Store,
+    /// Where calls go by the links.
+    pub(crate) routes: Routes,
+    /// Where calls over the lattice are made and taken, once this host is a member.
+    pub(crate) seat: ArcSwapOption<Seat>,
+    pub(crate) seat_problem: SeatProblem,
     pub(crate) events: EventPublisher,
     pub(crate) metrics: Metrics,
+    pub(crate) telemetry: Telemetry,
     pub(crate) data: DataFolder,
     pub(crate) components: Components,
     pub(crate) providers: Providers,
@@ -111,7 +121,7 @@ impl Shared {
     pub(crate) fn inventory(&self) -> HostInventory {
         let uptime = self.started.elapsed();
         HostInventory {
-            components: self.components.inventory(),
+            components: self.component_inventory(),
             providers: self.providers.inventory(),
             host_id: self.id.clone(),
             friendly_name: self.friendly_name.clone(),
@@ -122,6 +132,26 @@ impl Shared {
             problems: self.problems(),
             instance: Some(self.instance.clone()),
         }
+    }
+
+    /// The components, each with the imports for which there is no link.
+    fn component_inventory(&self) -> Vec<ComponentInventory> {
+        let routes = self.routes.load();
+        let entry = |component: &Arc<Component>| {
+            let mut inventory = component.inventory();
+            let functions = component.served.compiled().imported_functions();
+            let missing: BTreeSet<_> = functions
+                .iter()
+                .map(|function| &**function.interface())
+                .filter(|interface| !routes.has_link(&component.id, interface))
+                .collect();
+            if !missing.is_empty() {
+                let missing: Vec<_> = missing.into_iter().collect();
+                inventory.reason = Some(format!("it imports {}, for which there is no link", missing.join(", ")));
+            }
+            inventory
+        };
+        self.components.all().iter().map(entry).collect()
     }
 
     fn problems(&self) -> Vec<String> {
@@ -137,7 +167,7 @@ impl Shared {
         let snapshot = self.store.snapshot();
         let unreadable =
             snapshot.problems.iter().map(|(key, why)| format!("entry {key} of the state is ignored: {why}"));
-        state.into_iter().chain(unsaved).chain(self.waiting.problems()).chain(unreadable).collect()
+        state.into_iter().chain(unsaved).chain(self.seat_problem.get()).chain(self.waiting.problems()).chain(unreadable).collect()
     }
 
     /// Whether the lattice's state was ever caught up.

@@ -20,9 +20,9 @@ use crate::Error;
 use crate::claims::token;
 use crate::keys::{self, KeyKind, KeyPair};
 
-pub use chain::{Member, verify_chain};
+pub use chain::{Member, read_chain, verify_chain};
 pub use ids::{Ids, MAX_IDS};
-pub use revocation::{MAX_REVOCATION_LEN, MAX_REVOKED, Revocation};
+pub use revocation::{MAX_REVOCATION_LEN, MAX_REVOKED, Revocation, RevokedIds, revoked_ids};
 
 /// How long a certificate is valid unless said otherwise: 30 days, in seconds.
 pub const DEFAULT_LIFE: u64 = 30 * 24 * 60 * 60;

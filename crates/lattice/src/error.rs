@@ -13,6 +13,9 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         reason: String,
     },
+    /// The key, the certificates or the trust of a membership are not such that other members would accept it.
+    #[error("not a member of the lattice: {0}")]
+    Membership(#[from] wattle_seal::Error),
     /// A name does not fit on the lattice.
     #[error(transparent)]
     Name(#[from] wattle_protocol::Error),

@@ -1,5 +1,5 @@
 //! A member's seat on the lattice: its NATS connection, the state that the lattice keeps in JetStream, the events,
-//! and a client of the control interface.
+//! discovery and sealed calls, and a client of the control interface.
 //!
 //! **Invariant**: knows nothing of WebAssembly. It moves bytes and records between members; what they are for is
 //! decided above.
@@ -22,9 +22,19 @@
 mod backoff;
 mod connection;
 mod control_client;
+mod discovery;
 mod error;
 mod events;
+mod seat;
 mod state;
+
+// The tests inside the crate start servers as those outside of it do.
+#[cfg(test)]
+extern crate self as wattle_lattice;
+#[cfg(test)]
+#[path = "../tests/with_nats/server.rs"]
+#[allow(dead_code, clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "test code, shared")]
+mod test_server;
 
 pub use connection::{
     Auth, ConnectOptions, Connection, ConnectionStatus, TlsOptions, connect, connect_waiting,
@@ -32,4 +42,13 @@ pub use connection::{
 pub use control_client::ControlClient;
 pub use error::Error;
 pub use events::{EventPublisher, EventStream};
+pub use seat::{
+    Answer, Call, CallError, Executed, InStream, Incoming, MAX_STREAM_MESSAGE_LEN, Membership, OutStream,
+    Outcome, Seat, SeatLimits, SeatOptions, Service, StreamBroken, Trace,
+};
 pub use state::{Bucket, Revision, Revisions, Snapshot, Store, StoreOptions, StoreStatus};
+
+pub use async_trait::async_trait;
+pub use wattle_identity::Member;
+pub use wattle_seal::Address;
+pub use wattle_seal::message::{Encoding, MAX_DEPTH, Reason};

@@ -23,6 +23,7 @@ pub mod event;
 pub mod inventory;
 pub mod link;
 pub mod name;
+pub mod rpc;
 pub mod state;
 pub mod subject;
 
@@ -46,4 +47,14 @@ pub enum Error {
     /// A link can't be put because another one already claims its source, name and an interface of its own.
     #[error(transparent)]
     LinkConflict(#[from] LinkConflict),
+    /// A packet of discovery can't be read, or can't be made of what it should hold.
+    #[error("malformed {packet}: {field} {problem}")]
+    MalformedPacket {
+        /// Which kind of packet.
+        packet: &'static str,
+        /// The part of it.
+        field: &'static str,
+        /// What is wrong with that.
+        problem: &'static str,
+    },
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{control::ClaimsEntry, lenient, link::Link};
 
-/// Bucket of component specs (with links) and claims.
+/// Bucket of component specs (with links), claims and revocations.
 #[must_use]
 pub fn lattice_bucket(lattice: &str) -> String {
     format!("LATTICEDATA_{lattice}")
@@ -36,6 +36,12 @@ pub fn claims_key(subject: &str) -> String {
     format!("CLAIMS_{subject}")
 }
 
+/// Key of the revocation that a cluster key signed.
+#[must_use]
+pub fn revocation_key(issuer: &str) -> String {
+    format!("REVOCATION_{issuer}")
+}
+
 /// Whether a named config is a reference to a secret.
 #[must_use]
 pub fn is_secret_reference(config: &str) -> bool {
@@ -49,6 +55,8 @@ pub enum LatticeKey<'a> {
     Component(&'a str),
     /// The [`ClaimsRecord`] of this subject.
     Claims(&'a str),
+    /// The revocation that this cluster key signed: the token itself, as text.
+    Revocation(&'a str),
     /// A record from before wasmCloud 1.0, without meaning today.
     Legacy,
     /// Nothing that this protocol knows.
@@ -62,6 +70,7 @@ impl<'a> LatticeKey<'a> {
         match key.split_once('_') {
             Some(("COMPONENT", id)) if !id.is_empty() => Self::Component(id),
             Some(("CLAIMS", subject)) if !subject.is_empty() => Self::Claims(subject),
+            Some(("REVOCATION", issuer)) if !issuer.is_empty() => Self::Revocation(issuer),
             Some(("LINKDEF" | "REFMAP", _)) => Self::Legacy,
             _ => Self::Unknown,
         }
@@ -186,9 +195,10 @@ mod tests {
     fn keys_are_split_at_the_first_underscore() {
         assert_eq!(LatticeKey::parse("COMPONENT_my_app-echo"), LatticeKey::Component("my_app-echo"));
         assert_eq!(LatticeKey::parse("CLAIMS_MABC"), LatticeKey::Claims("MABC"));
+        assert_eq!(LatticeKey::parse("REVOCATION_CABC"), LatticeKey::Revocation("CABC"));
         assert_eq!(LatticeKey::parse("LINKDEF_0F"), LatticeKey::Legacy);
         assert_eq!(LatticeKey::parse("REFMAP_x"), LatticeKey::Legacy);
-        for unknown in ["", "COMPONENT", "COMPONENT_", "component_a", "OTHER_x"] {
+        for unknown in ["", "COMPONENT", "COMPONENT_", "REVOCATION_", "component_a", "OTHER_x"] {
             assert_eq!(LatticeKey::parse(unknown), LatticeKey::Unknown, "{unknown}");
         }
     }
@@ -266,6 +276,8 @@ mod tests {
         #[test]
         fn ids_survive_their_keys(id in "[a-zA-Z0-9_-]{1,20}") {
             let (component, claims) = (component_key(&id), claims_key(&id));
+            let revocation = revocation_key(&id);
+            prop_assert_eq!(LatticeKey::parse(&revocation), LatticeKey::Revocation(&id));
             prop_assert_eq!(LatticeKey::parse(&component), LatticeKey::Component(&id));
             prop_assert_eq!(LatticeKey::parse(&claims), LatticeKey::Claims(&id));
         }

@@ -1,23 +1,23 @@
-//! One call: an instance of its own, a deadline, and an end that is always seen.
+//! One call: a deadline, and an end that is always seen.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
-use wasmtime_wasi_config::WasiConfigVariables;
+use tokio::time::Instant;
+use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::error::CallError;
+use crate::lane::PATIENCE;
 use crate::served::Inner;
-use crate::state::{MAX_RESOURCES, MemoryLimit, State};
-
-/// Bytes that a component may make the host copy out of its memory in one call of a host function.
-const MAX_COPIED: usize = 16 << 20;
 
 /// What an instance lets those know who wait for it, before it is gone.
 #[derive(Default)]
@@ -28,6 +28,34 @@ pub(crate) struct Fate {
     pub(crate) failed: AtomicBool,
     /// How often it was interrupted because its turn on the processor was over.
     pub(crate) interruptions: AtomicU32,
+}
+
+/// Those who read what an instance still writes after its result: it lives as long as one of them does.
+pub(crate) struct Readers {
+    early: AtomicBool,
+    gone: Option<oneshot::Sender<bool>>,
+}
+
+impl Readers {
+    /// What is received when the last of them is gone: whether one of them left before its stream's end.
+    pub(crate) fn new() -> (Arc<Self>, oneshot::Receiver<bool>) {
+        let (gone, received) = oneshot::channel();
+        (Arc::new(Self { early: AtomicBool::new(false), gone: Some(gone) }), received)
+    }
+
+    /// A stream's reader is dropped before the stream's end.
+    pub(crate) fn left_early(&self) {
+        self.early.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        if let Some(gone) = self.gone.take() {
+            // Nobody listens where the instance is gone already.
+            let _ = gone.send(self.early.load(Ordering::Relaxed));
+        }
+    }
 }
 
 /// How an instance ended that did not end well.
@@ -43,10 +71,10 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// What the caller is told.
-    pub(crate) fn describe(self, served: &Inner, fate: &Fate) -> CallError {
+    pub(crate) fn describe(self, served: &Inner, fate: &Fate, allowed: Duration) -> CallError {
         let id = served.id.clone();
         match self {
-            Self::Timeout => CallError::Timeout { id, after: served.limits.max_execution_time },
+            Self::Timeout => CallError::Timeout { id, after: allowed },
             Self::Ended => CallError::Stopping { id },
             Self::Failed(_) if fate.exhausted.load(Ordering::Relaxed) => {
                 CallError::OutOfMemory { id, limit: served.limits.max_memory_bytes }
@@ -65,38 +93,48 @@ fn reason(error: &wasmtime::Error) -> String {
     error.downcast_ref::<wasmtime::Trap>().map_or_else(|| error.root_cause().to_string(), ToString::to_string)
 }
 
-/// A store for one call, with the component's configuration as it is now.
-pub(crate) fn store(served: &Inner, fate: Arc<Fate>) -> Store<State> {
-    let config: WasiConfigVariables = if served.compiled.0.imports_config {
-        served.config.load().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
-    } else {
-        WasiConfigVariables::new()
-    };
-    let memory = MemoryLimit::new(served.limits.max_memory_bytes, fate.clone());
-    let mut store = Store::new(&served.compiled.0.engine, State::new(&served.log, config, memory));
-    store.limiter(|state| &mut state.memory);
-    store.set_max_component_handles(MAX_RESOURCES);
-    store.set_hostcall_fuel(MAX_COPIED);
-    // At least one tick: a deadline of zero would make each call yield at its first instruction.
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
-        fate.interruptions.fetch_add(1, Ordering::Relaxed);
-        Ok(UpdateDeadline::Yield(1))
+/// Bounds work in an instance by its deadline and by the component's end.
+pub(crate) async fn bounded<T>(
+    served: &Inner,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        result = tokio::time::timeout_at(deadline, work) => result.unwrap_or(Err(Failure::Timeout)),
+        () = served.ended.cancelled() => Err(Failure::Ended),
+    }
+}
+
+/// Runs work in an instance, on the busy lane from the moment that it keeps the processor busy.
+pub(crate) async fn in_its_lane<T: Send + 'static>(
+    served: &Inner,
+    fate: &Fate,
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let mut work = Box::pin(work);
+    let quick = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if fate.interruptions.load(Ordering::Relaxed) >= PATIENCE => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
     });
-    store
+    match quick.await {
+        Some(result) => result,
+        None => Running::new(served.compiled.0.lane.spawn(work)).end().await,
+    }
 }
 
 /// The task that runs an instance; dropping this ends it.
-pub(crate) struct Running(Option<JoinHandle<Result<(), Failure>>>);
+pub(crate) struct Running<T = ()>(Option<JoinHandle<Result<T, Failure>>>);
 
-impl Running {
-    pub(crate) fn new(task: JoinHandle<Result<(), Failure>>) -> Self {
+impl<T> Running<T> {
+    pub(crate) fn new(task: JoinHandle<Result<T, Failure>>) -> Self {
         Self(Some(task))
     }
 
-    /// Waits for the instance's end.
-    pub(crate) async fn end(&mut self) -> Result<(), Failure> {
-        let Some(task) = &mut self.0 else { return Ok(()) };
+    /// Waits for the instance's end, once.
+    pub(crate) async fn end(&mut self) -> Result<T, Failure> {
+        let Some(task) = &mut self.0 else { return Err(Failure::Ended) };
         let result = task.await;
         self.0 = None;
         result.unwrap_or_else(|error| Err(Failure::Failed(wasmtime::Error::msg(error.to_string()))))
@@ -108,7 +146,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         if let Some(task) = &self.0 {
             task.abort();
@@ -123,6 +161,8 @@ pub struct Body {
     running: Running,
     served: Arc<Inner>,
     fate: Arc<Fate>,
+    /// The time that the call was given.
+    allowed: Duration,
     /// Bytes that the answer's head still promises, where it says.
     promised: Option<u64>,
     done: bool,
@@ -146,8 +186,9 @@ impl Body {
         running: Running,
         served: Arc<Inner>,
         fate: Arc<Fate>,
+        allowed: Duration,
     ) -> Self {
-        Self { inner, running, served, fate, promised, done: false, broken: None }
+        Self { inner, running, served, fate, allowed, promised, done: false, broken: None }
     }
 
     fn account(&mut self, frame: &Frame<Bytes>) {
@@ -163,7 +204,7 @@ impl Body {
             Err(failure) => failure,
             Ok(()) => Failure::Failed(wasmtime::Error::msg(format!("its answer broke off: {said}"))),
         };
-        Poll::Ready(failure.describe(&self.served, &self.fate))
+        Poll::Ready(failure.describe(&self.served, &self.fate, self.allowed))
     }
 }
 

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime_wasi_http::handler::ProxyPre;
-use wasmtime_wasi_http::{p2, p3};
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
+use wasmtime_wasi_http::handler::Proxy;
+use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use crate::error::LoadError;
+use crate::exports::Exports;
 use crate::lane::Lane;
+use crate::link::link_imports;
 use crate::served::{ServeOptions, Served};
 use crate::state::State;
+use crate::values::FunctionType;
 
 /// A compiled component. Cheap to clone; the code is shared by all who loaded the same digest.
 #[derive(Clone)]
@@ -20,13 +25,30 @@ pub struct Compiled(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     digest: String,
     imports: Vec<String>,
-    exports: Vec<String>,
-    /// How to make an instance that answers HTTP; `None` where the component exports no HTTP handler.
-    pub(crate) http: Option<ProxyPre<State>>,
+    exported: Vec<String>,
+    imported_functions: Vec<Arc<FunctionType>>,
+    pub(crate) exports: Exports,
+    pub(crate) pre: InstancePre<State>,
+    /// Where an instance has its HTTP handler; `None` where the component exports none.
+    pub(crate) http: Option<HttpExport>,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) instances: Arc<Semaphore>,
     pub(crate) lane: Arc<Lane>,
-    pub(crate) imports_config: bool,
+}
+
+/// A component's HTTP handler of one generation.
+pub(crate) enum HttpExport {
+    Wasi02(ProxyIndices),
+    Wasi03(ServiceIndices),
+}
+
+impl HttpExport {
+    pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Proxy> {
+        match self {
+            Self::Wasi02(indices) => indices.load(store, instance).map(Proxy::P2),
+            Self::Wasi03(indices) => indices.load(store, instance).map(Proxy::P3),
+        }
+    }
 }
 
 /// Which generation of `wasi:http` a component answers.
@@ -49,7 +71,7 @@ impl Compiled {
     pub(crate) fn new(
         component: &Component,
         digest: String,
-        linker: &Linker<State>,
+        mut linker: Linker<State>,
         instances: Arc<Semaphore>,
         lane: Arc<Lane>,
     ) -> Result<Self, LoadError> {
@@ -58,12 +80,25 @@ impl Compiled {
         let functions = |item: &ComponentItem| !matches!(item, ComponentItem::Type(_));
         let names = |(name, item): (&str, _)| functions(&item).then(|| name.to_owned());
         let imports: Vec<_> = ty.imports(&engine).filter_map(|(name, item)| names((name, item.ty))).collect();
-        let exports: Vec<_> = ty.exports(&engine).filter_map(|(name, item)| names((name, item.ty))).collect();
+        let exported: Vec<_> =
+            ty.exports(&engine).filter_map(|(name, item)| names((name, item.ty))).collect();
+        let imported_functions = link_imports(&mut linker, component)?;
         let pre =
             linker.instantiate_pre(component).map_err(|error| LoadError::Imports(format!("{error:#}")))?;
-        let http = http_handler(&exports, pre).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-        let imports_config = imports.iter().any(|name| name.starts_with("wasi:config/"));
-        Ok(Self(Arc::new(Inner { digest, imports, exports, http, engine, instances, lane, imports_config })))
+        let http = http_handler(&exported, &pre).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let exports = Exports::of(component);
+        Ok(Self(Arc::new(Inner {
+            digest,
+            imports,
+            exported,
+            imported_functions,
+            exports,
+            pre,
+            http,
+            engine,
+            instances,
+            lane,
+        })))
     }
 
     /// The digest (`sha256:…`) of the bytes that this was compiled from.
@@ -81,15 +116,41 @@ impl Compiled {
     /// The interfaces and functions that the component exports, as WIT writes them.
     #[must_use]
     pub fn exports(&self) -> &[String] {
-        &self.0.exports
+        &self.0.exported
+    }
+
+    /// The functions that the component imports and that lead to other components.
+    #[must_use]
+    pub fn imported_functions(&self) -> &[Arc<FunctionType>] {
+        &self.0.imported_functions
+    }
+
+    /// The functions that the component exports for others to call with values.
+    #[must_use]
+    pub fn exported_functions(&self) -> &[Arc<FunctionType>] {
+        self.0.exports.functions()
+    }
+
+    /// An exported function of the interface in this version or a compatible one; of an interface without a name, a
+    /// function that is exported bare.
+    #[must_use]
+    pub fn exported_function(&self, interface: &str, function: &str) -> Option<&Arc<FunctionType>> {
+        self.0.exports.find(interface, function)
+    }
+
+    /// Why an exported function can't be called by others, where there is such a function and it can't: its values
+    /// can't leave the component.
+    #[must_use]
+    pub fn export_refusal(&self, interface: &str, function: &str) -> Option<&str> {
+        self.0.exports.refusal(interface, function)
     }
 
     /// Which `wasi:http` the component answers, if it does.
     #[must_use]
     pub fn http_generation(&self) -> Option<HttpGeneration> {
-        self.0.http.as_ref().map(|pre| match pre {
-            ProxyPre::P2(_) => HttpGeneration::Wasi02,
-            ProxyPre::P3(_) => HttpGeneration::Wasi03,
+        self.0.http.as_ref().map(|export| match export {
+            HttpExport::Wasi02(_) => HttpGeneration::Wasi02,
+            HttpExport::Wasi03(_) => HttpGeneration::Wasi03,
         })
     }
 
@@ -101,13 +162,13 @@ impl Compiled {
 }
 
 /// The newer handler wins where a component exports both.
-fn http_handler(exports: &[String], pre: InstancePre<State>) -> wasmtime::Result<Option<ProxyPre<State>>> {
+fn http_handler(exports: &[String], pre: &InstancePre<State>) -> wasmtime::Result<Option<HttpExport>> {
     let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
     if exported("wasi:http/handler@0.3") {
-        return p3::bindings::ServicePre::new(pre).map(|pre| Some(ProxyPre::P3(pre)));
+        return ServiceIndices::new(pre).map(|indices| Some(HttpExport::Wasi03(indices)));
     }
     if exported("wasi:http/incoming-handler@0.2") {
-        return p2::bindings::ProxyPre::new(pre).map(|pre| Some(ProxyPre::P2(pre)));
+        return ProxyIndices::new(pre).map(|indices| Some(HttpExport::Wasi02(indices)));
     }
     Ok(None)
 }

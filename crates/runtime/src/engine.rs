@@ -14,6 +14,7 @@ use crate::cache::CodeCache;
 use crate::compiled::{self, Compiled};
 use crate::error::{LoadError, RuntimeError};
 use crate::lane::Lane;
+use crate::link::base_linker;
 use crate::state::State;
 
 /// How often busy components are made to let others run.
@@ -23,6 +24,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// Go and JavaScript four or five core instances.
 const CORE_INSTANCES: u32 = 5;
 const MEMORIES: u32 = 2;
+/// One stack runs an instance; another is needed where something in it waits while the rest goes on.
+const STACKS: u32 = 2;
 
 /// What one component may take of the pool at most, so that a few instances can't use it up.
 const MAX_CORE_INSTANCES: u32 = 30;
@@ -79,7 +82,7 @@ impl Runtime {
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
         let (engine, pooled) = engine(&options)?;
         let cache = options.cache_dir.map(|dir| CodeCache::open(&dir, &engine)).transpose()?;
-        let linker = linker(&engine).map_err(RuntimeError::Engine)?;
+        let linker = base_linker(&engine).map_err(RuntimeError::Engine)?;
         start_ticker(&engine)?;
         let instances = Arc::new(Semaphore::new(options.max_instances as usize));
         Ok(Self(Arc::new(Inner {
@@ -137,7 +140,7 @@ impl Runtime {
             Compiled::new(
                 &component,
                 digest,
-                &runtime.0.linker,
+                runtime.0.linker.clone(),
                 runtime.0.instances.clone(),
                 runtime.0.lane.clone(),
             )
@@ -151,7 +154,12 @@ impl Runtime {
 /// An engine with a pool of instances, or without one where the address space can't hold it.
 fn engine(options: &RuntimeOptions) -> Result<(Engine, bool), RuntimeError> {
     let mut config = Config::new();
-    config.epoch_interruption(true).wasm_component_model_async(true).memory_init_cow(true);
+    config
+        .epoch_interruption(true)
+        .wasm_component_model_async(true)
+        .wasm_component_model_map(true)
+        .wasm_component_model_fixed_length_lists(true)
+        .memory_init_cow(true);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
     match Engine::new(&config) {
         Ok(engine) => Ok((engine, true)),
@@ -168,7 +176,7 @@ fn pool(options: &RuntimeOptions) -> PoolingAllocationConfig {
     let core = instances.saturating_mul(CORE_INSTANCES);
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(instances)
-        .total_stacks(instances)
+        .total_stacks(instances.saturating_mul(STACKS))
         .total_core_instances(core)
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(core)
@@ -181,17 +189,6 @@ fn pool(options: &RuntimeOptions) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(128 << 10)
         .table_keep_resident(64 << 10);
     pool
-}
-
-/// What every component may import. Outgoing HTTP links, but each request is refused: see [`State`].
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_config::add_to_linker(&mut linker, State::config)?;
-    Ok(linker)
 }
 
 /// An operating-system thread, so that components which keep every worker busy are interrupted all the same.

@@ -44,6 +44,9 @@ pub enum LoadError {
     /// The component imports something that nothing on this host provides.
     #[error("the component imports what nothing on this host provides: {0}")]
     Imports(String),
+    /// The component imports a function whose values can't leave the component that makes them.
+    #[error("the component imports what can't be called over a link: {0}")]
+    CannotCross(String),
     /// The compiler's thread ended without an answer.
     #[error("compiling was interrupted: {0}")]
     Interrupted(String),
@@ -66,13 +69,31 @@ pub enum CallError {
         /// The component's id.
         id: Arc<str>,
     },
-    /// The component does not export the interface that was called.
+    /// The component does not export the interface or function that was called, or not with these types.
     #[error("component {id} doesn't export {interface}")]
     NotExported {
         /// The component's id.
         id: Arc<str>,
-        /// The interface asked for.
-        interface: &'static str,
+        /// The interface or function asked for.
+        interface: String,
+    },
+    /// A value of the caller's can't be read, or the result can't be shown.
+    #[error("component {id} can't be called so: {reason}")]
+    BadValue {
+        /// The component's id.
+        id: Arc<str>,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// Too many calls caused one another in a chain.
+    #[error(
+        "component {id} is not called: {depth} calls have caused one another already, which looks endless"
+    )]
+    TooDeep {
+        /// The component's id.
+        id: Arc<str>,
+        /// How many calls caused this one.
+        depth: u8,
     },
     /// The call did not end within the time it is allowed.
     #[error("component {id} did not answer within {}", seconds(.after))]

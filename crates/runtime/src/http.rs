@@ -3,21 +3,21 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use wasmtime::{AsContextMut, Store};
+use wasmtime::AsContextMut;
 use wasmtime_wasi_http::handler::Prepared;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView, p3};
 
-use crate::call::{Body, Failure, Fate, Running, store};
+use crate::call::{Body, Failure, Fate, Running, bounded, in_its_lane};
 use crate::error::CallError;
-use crate::lane::PATIENCE;
-use crate::served::{Inner, Reserved};
+use crate::instance::Instance;
+use crate::reserve::Reserved;
+use crate::served::Inner;
 use crate::state::State;
 
 type Answer = oneshot::Sender<Result<Response<WasiBody>, wasmtime::Error>>;
@@ -35,11 +35,11 @@ impl Reserved {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let served = self.served.clone();
+        let (served, allowed) = (self.served.clone(), self.allowed);
         if served.compiled.0.http.is_none() {
             return Err(CallError::NotExported {
                 id: served.id.clone(),
-                interface: "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3",
+                interface: "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3".to_owned(),
             });
         }
         let request = request.map(|body| {
@@ -47,43 +47,30 @@ impl Reserved {
         });
         let (answer, answered) = oneshot::channel();
         let fate = Arc::new(Fate::default());
-        let mut running = Running::new(served.calls.spawn(run(self, request, answer, fate.clone())));
+        let task = {
+            let (served, fate) = (served.clone(), fate.clone());
+            let work = work(self, request, answer, fate.clone());
+            async move { in_its_lane(&served, &fate, work).await }
+        };
+        let mut running = Running::new(served.calls.spawn(task));
         match answered.await {
             Ok(Ok(response)) => {
                 let promised = promised_length(&response);
-                Ok(response.map(|body| Body::new(body, promised, running, served, fate)))
+                Ok(response.map(|body| Body::new(body, promised, running, served, fate, allowed)))
             }
             // The component's own refusal is an answer: it is told at once, while the instance ends.
-            Ok(Err(error)) if is_refusal(&error) => Err(Failure::Failed(error).describe(&served, &fate)),
+            Ok(Err(error)) if is_refusal(&error) => {
+                Err(Failure::Failed(error).describe(&served, &fate, allowed))
+            }
             failed => {
                 let failure = match (running.end().await, failed) {
                     (Err(failure), _) => failure,
                     (Ok(()), Ok(Err(error))) => Failure::Failed(error),
                     (Ok(()), _) => Failure::Failed(wasmtime::Error::msg("it ended without an answer")),
                 };
-                Err(failure.describe(&served, &fate))
+                Err(failure.describe(&served, &fate, allowed))
             }
         }
-    }
-}
-
-/// Runs one instance to its end, on the busy lane from the moment that it keeps the processor busy.
-async fn run(
-    place: Reserved,
-    request: Request<WasiBody>,
-    answer: Answer,
-    fate: Arc<Fate>,
-) -> Result<(), Failure> {
-    let compiled = place.served.compiled.clone();
-    let mut work = Box::pin(work(place, request, answer, fate.clone()));
-    let quick = poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if fate.interruptions.load(Ordering::Relaxed) >= PATIENCE => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    });
-    match quick.await {
-        Some(result) => result,
-        None => Running::new(compiled.0.lane.spawn(work)).end().await,
     }
 }
 
@@ -94,27 +81,29 @@ async fn work(
     answer: Answer,
     fate: Arc<Fate>,
 ) -> Result<(), Failure> {
-    let served = &place.served;
-    let mut store = store(served, fate.clone());
-    let result = tokio::select! {
-        result = tokio::time::timeout_at(place.deadline, instance(&mut store, served, request, answer)) => {
-            result.map_or(Err(Failure::Timeout), |result| result.map_err(Failure::Failed))
-        }
-        () = served.ended.cancelled() => Err(Failure::Ended),
-    };
+    let deadline = place.context.deadline;
+    let (hold, served, mut instance) = place.enter(fate.clone());
+    let answered = async { handle(&mut instance, &served, request, answer).await.map_err(Failure::Failed) };
+    let result = bounded(&served, deadline, answered).await;
     // Before the store is dropped, and with it the body that someone may be reading.
     fate.failed.store(result.is_err(), Ordering::Release);
+    match result {
+        Ok(()) => served.keep(instance),
+        Err(_) => drop(instance),
+    }
+    drop(hold);
     result
 }
 
-async fn instance(
-    store: &mut Store<State>,
+async fn handle(
+    instance: &mut Instance,
     served: &Inner,
     request: Request<WasiBody>,
     answer: Answer,
 ) -> wasmtime::Result<()> {
-    let Some(pre) = &served.compiled.0.http else { return Ok(()) };
-    let proxy = pre.instantiate_async(&mut *store).await?;
+    let Some(export) = &served.compiled.0.http else { return Ok(()) };
+    let (store, instance) = instance.get(served).await?;
+    let proxy = export.load(store, &instance)?;
     let call = Prepared::new(store.as_context_mut(), &proxy, request, State::http, answer)?;
     store
         .run_concurrent(async |accessor| {

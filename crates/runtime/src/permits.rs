@@ -1,16 +1,38 @@
 //! How many calls a component takes at once, and how many may wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 /// One component's permits. Calls beyond them wait in order, in a bounded queue.
 pub(crate) struct Permits {
     semaphore: Arc<Semaphore>,
+    tally: Arc<Tally>,
     count: AtomicU32,
     waiting: AtomicU32,
     max_waiting: u32,
+}
+
+/// What became of the permits.
+#[derive(Debug, Default)]
+struct Tally {
+    running: AtomicU32,
+    ended: AtomicU64,
+}
+
+/// The right of one call to run.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _place: OwnedSemaphorePermit,
+    tally: Arc<Tally>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.tally.running.fetch_sub(1, Ordering::Relaxed);
+        self.tally.ended.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// No more calls are taken at all.
@@ -21,6 +43,7 @@ impl Permits {
     pub(crate) fn new(count: u32, max_waiting: u32) -> Self {
         Self {
             semaphore: Arc::new(Semaphore::new(count as usize)),
+            tally: Arc::default(),
             count: AtomicU32::new(count),
             waiting: AtomicU32::new(0),
             max_waiting,
@@ -28,17 +51,48 @@ impl Permits {
     }
 
     /// A permit that is free now.
-    pub(crate) fn try_acquire(&self) -> Result<Option<OwnedSemaphorePermit>, Closed> {
+    pub(crate) fn try_acquire(&self) -> Result<Option<Permit>, Closed> {
         match self.semaphore.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Some(permit)),
+            Ok(place) => Ok(Some(self.permit(place))),
             Err(TryAcquireError::NoPermits) => Ok(None),
             Err(TryAcquireError::Closed) => Err(Closed),
         }
     }
 
     /// Waits for a permit, behind those that wait already.
-    pub(crate) async fn acquire(&self) -> Result<OwnedSemaphorePermit, Closed> {
-        self.semaphore.clone().acquire_owned().await.map_err(|_| Closed)
+    pub(crate) async fn acquire(&self) -> Result<Permit, Closed> {
+        let place = self.semaphore.clone().acquire_owned().await.map_err(|_| Closed)?;
+        Ok(self.permit(place))
+    }
+
+    fn permit(&self, place: OwnedSemaphorePermit) -> Permit {
+        self.tally.running.fetch_add(1, Ordering::Relaxed);
+        Permit { _place: place, tally: self.tally.clone() }
+    }
+
+    /// Calls that run now.
+    pub(crate) fn running(&self) -> u32 {
+        self.tally.running.load(Ordering::Relaxed)
+    }
+
+    /// Calls that ran and ended, since the beginning.
+    pub(crate) fn ended(&self) -> u64 {
+        self.tally.ended.load(Ordering::Relaxed)
+    }
+
+    /// How full it is: 0 where nothing runs, 900 where as many run as may, 1000 where as many wait besides as may.
+    pub(crate) fn load(&self) -> u16 {
+        let share = |part: u32, whole: u32, scale: u64| match whole {
+            0 => scale,
+            whole => u64::from(part.min(whole)) * scale / u64::from(whole),
+        };
+        let running = share(self.running(), self.count(), 900);
+        let waiting = if running < 900 {
+            0
+        } else {
+            share(self.waiting.load(Ordering::Relaxed), self.max_waiting, 100)
+        };
+        u16::try_from(running + waiting).unwrap_or(1000)
     }
 
     /// A place in the queue, unless as many wait as may.
@@ -122,6 +176,22 @@ mod tests {
         assert!(now(waiting.as_mut()).unwrap().is_ok());
         drop(place);
         assert!(permits.queue().is_some());
+    }
+
+    #[test]
+    fn the_load_says_how_full_it_is() {
+        let permits = Permits::new(2, 2);
+        assert_eq!(permits.load(), 0);
+        let first = permits.try_acquire().unwrap().unwrap();
+        assert_eq!(permits.load(), 450);
+        let second = permits.try_acquire().unwrap().unwrap();
+        assert_eq!(permits.load(), 900);
+        let place = permits.queue().unwrap();
+        assert_eq!(permits.load(), 950);
+        let other = permits.queue().unwrap();
+        assert_eq!(permits.load(), 1000);
+        drop((place, other, first, second));
+        assert_eq!((permits.load(), permits.running(), permits.ended()), (0, 0, 2));
     }
 
     #[tokio::test]

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use wasmtime_wasi_config::WasiConfigVariables;
 
 use crate::compiled::Compiled;
-use crate::error::CallError;
+use crate::idle::{self, Idle};
+use crate::imports::Imports;
+use crate::instance::Instance;
 use crate::output::Log;
-use crate::permits::{Closed, Permits, Place};
+use crate::permits::Permits;
 
 /// The bounds within which a component answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +29,13 @@ pub struct ComponentLimits {
     pub max_concurrent_calls: u32,
     /// Calls that may wait for one of those to end.
     pub max_queued_calls: u32,
+    /// Calls that one instance answers, one after another, before it is dropped; 1 is an instance of its own for each
+    /// call. With more, a component keeps what it has in memory from call to call.
+    pub max_instance_reuse: u32,
 }
 
 /// Who a component is, and how it runs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// Its id on the lattice; its output is logged under it.
     pub id: String,
@@ -38,9 +43,20 @@ pub struct ServeOptions {
     pub limits: ComponentLimits,
     /// What it reads through `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// Where its imports and its outgoing HTTP requests lead.
+    pub imports: Arc<dyn Imports>,
 }
 
-/// A component that answers calls, each in an instance of its own. Cheap to clone.
+impl std::fmt::Debug for ServeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServeOptions")
+            .field("id", &self.id)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A component that answers calls, each in an instance of its own or in one that is idle. Cheap to clone.
 #[derive(Clone)]
 pub struct Served(pub(crate) Arc<Inner>);
 
@@ -48,10 +64,15 @@ pub(crate) struct Inner {
     pub(crate) id: Arc<str>,
     pub(crate) compiled: Compiled,
     pub(crate) limits: ComponentLimits,
-    pub(crate) config: ArcSwap<BTreeMap<String, String>>,
+    pub(crate) config: ArcSwap<WasiConfigVariables>,
+    pub(crate) imports: Arc<dyn Imports>,
     pub(crate) log: Arc<Log>,
-    permits: Permits,
-    instances: Arc<Semaphore>,
+    pub(crate) permits: Permits,
+    /// Running calls that wait for calls of their own.
+    pub(crate) waiting_calls: Arc<AtomicU32>,
+    pub(crate) idle: Idle,
+    /// Room for one more instance in the engine.
+    pub(crate) instances: Arc<Semaphore>,
     pub(crate) calls: TaskTracker,
     pub(crate) ended: CancellationToken,
 }
@@ -70,7 +91,10 @@ impl Served {
             log: Arc::new(Log::new(id.clone())),
             id,
             limits: options.limits,
-            config: ArcSwap::from_pointee(options.config),
+            config: ArcSwap::from_pointee(options.config.into_iter().collect()),
+            imports: options.imports,
+            waiting_calls: Arc::default(),
+            idle: Idle::default(),
             permits: Permits::new(options.limits.max_concurrent_calls, options.limits.max_queued_calls),
             instances,
             calls: TaskTracker::new(),
@@ -104,7 +128,7 @@ impl Served {
 
     /// Changes what the component reads through `wasi:config`; calls that run keep what they have.
     pub fn set_config(&self, config: BTreeMap<String, String>) {
-        self.0.config.store(Arc::new(config));
+        self.0.config.store(Arc::new(config.into_iter().collect()));
     }
 
     /// How many calls have or want a place now.
@@ -118,6 +142,7 @@ impl Served {
         self.0.permits.close();
         self.0.calls.close();
         self.0.ended.cancel();
+        self.0.idle.close();
     }
 
     /// Takes no more calls and waits for those that run, at most until `deadline` has passed; then it ends them.
@@ -127,70 +152,26 @@ impl Served {
         self.0.calls.close();
         let drained = tokio::time::timeout(deadline, self.0.calls.wait()).await.is_ok();
         self.0.ended.cancel();
+        self.0.idle.close();
         self.0.calls.wait().await;
         drained
     }
 }
 
-/// A place for one call: taken before the call is handed over, so that a call which finds no place is still whole and
-/// may go elsewhere. Dropping it gives the place back.
-pub struct Reserved {
-    pub(crate) served: Arc<Inner>,
-    /// One of the component's concurrent calls and one of the engine's instances.
-    _permits: [OwnedSemaphorePermit; 2],
-    pub(crate) deadline: Instant,
-    /// Dropped last: a drain waits for whoever wants or has a place, until nothing is left of it.
-    _counted: TaskTrackerToken,
-}
-
-impl std::fmt::Debug for Reserved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reserved").field("id", &self.served.id).finish_non_exhaustive()
-    }
-}
-
-impl Served {
-    /// Waits for a place among the component's concurrent calls. The call's time runs from here.
-    ///
-    /// # Errors
-    ///
-    /// Where the component is busy or being stopped, or no place came free in the time that a call may take.
-    pub async fn reserve(&self) -> Result<Reserved, CallError> {
-        let served = &self.0;
-        let counted = served.calls.token();
-        let deadline = Instant::now() + served.limits.max_execution_time;
-        let permits = tokio::time::timeout_at(deadline, served.admit()).await.unwrap_or_else(|_| {
-            Err(CallError::Timeout { id: served.id.clone(), after: served.limits.max_execution_time })
-        })?;
-        Ok(Reserved { served: served.clone(), _permits: permits, deadline, _counted: counted })
-    }
-}
-
 impl Inner {
-    /// One of the component's concurrent calls and one of the engine's instances; both are given back when the
-    /// instance is gone. Who must wait for either has a place in the bounded queue.
-    async fn admit(&self) -> Result<[OwnedSemaphorePermit; 2], CallError> {
-        let stopping = |_| CallError::Stopping { id: self.id.clone() };
-        if let Some(call) = self.permits.try_acquire().map_err(stopping)? {
-            if let Ok(instance) = self.instances.clone().try_acquire_owned() {
-                return Ok([call, instance]);
-            }
-            let _place = self.queue()?;
-            return Ok([call, self.instances.clone().acquire_owned().await.map_err(|_| stopping(Closed))?]);
+    /// Keeps an instance whose call went well for the next one, where that is wanted.
+    pub(crate) fn keep(self: &Arc<Self>, mut instance: Instance) {
+        if !instance.may_go_on(&self.limits) || !self.idle.put(instance) {
+            return;
         }
-        let _place = self.queue()?;
-        let call = self.permits.acquire().await.map_err(stopping)?;
-        Ok([call, self.instances.clone().acquire_owned().await.map_err(|_| stopping(Closed))?])
-    }
-
-    fn queue(&self) -> Result<Place<'_>, CallError> {
-        self.permits.queue().ok_or_else(|| CallError::Busy {
-            id: self.id.clone(),
-            reason: format!(
-                "{} calls may run and {} may wait, and as many do",
-                self.permits.count(),
-                self.limits.max_queued_calls
-            ),
-        })
+        let served = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(idle::PATIENCE).await;
+                if !served.upgrade().is_some_and(|served| served.idle.sweep()) {
+                    return;
+                }
+            }
+        });
     }
 }

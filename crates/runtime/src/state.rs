@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use wasmtime::ResourceLimiter;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::call::Fate;
-use crate::output::{Log, Output};
+use crate::context::CallContext;
+use crate::output::Output;
+use crate::outward::Outward;
+use crate::served::Inner;
+use crate::values::{Life, StreamHost};
 
 /// Bytes that a table element counts for.
 const TABLE_ELEMENT: usize = size_of::<usize>();
@@ -25,17 +27,24 @@ const MAX_FIELDS_BYTES: usize = 64 << 10;
 pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: Outgoing,
-    table: ResourceTable,
-    config: WasiConfigVariables,
+    pub(crate) table: ResourceTable,
+    config: Arc<WasiConfigVariables>,
     pub(crate) memory: MemoryLimit,
+    pub(crate) outward: Outward,
+    life: Life,
+}
+
+impl StreamHost for State {
+    fn life(&self) -> &Life {
+        &self.life
+    }
 }
 
 impl State {
-    pub(crate) fn new(log: &Arc<Log>, config: WasiConfigVariables, memory: MemoryLimit) -> Self {
+    pub(crate) fn new(served: &Inner, context: CallContext, fate: Arc<Fate>) -> Self {
         let wasi = WasiCtx::builder()
-            .stdout(Output::new(log, "stdout"))
-            .stderr(Output::new(log, "stderr"))
+            .stdout(Output::new(&served.log, "stdout"))
+            .stderr(Output::new(&served.log, "stderr"))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -44,11 +53,31 @@ impl State {
         table.set_max_capacity(MAX_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
-        Self { wasi, http, hooks: Outgoing, table, config, memory }
+        Self {
+            wasi,
+            http,
+            table,
+            config: served.config.load_full(),
+            memory: MemoryLimit::new(served.limits.max_memory_bytes, fate),
+            outward: Outward::new(served, context),
+            life: Life::default(),
+        }
+    }
+
+    /// The next call that the instance answers: only what the component itself keeps is left of the one before.
+    pub(crate) fn begin(&mut self, served: &Inner, context: CallContext, fate: Arc<Fate>) {
+        self.config = served.config.load_full();
+        self.memory.fate = fate;
+        self.outward.begin(context);
+    }
+
+    /// What becomes of the instance.
+    pub(crate) fn fate(&self) -> &Arc<Fate> {
+        &self.memory.fate
     }
 
     pub(crate) fn config(&mut self) -> WasiConfig<'_> {
-        WasiConfig::from(&self.config)
+        WasiConfig::from(&*self.config)
     }
 }
 
@@ -60,25 +89,7 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// Outgoing HTTP needs a link to something that answers it; without one every request is refused.
-struct Outgoing;
-
-type Transmission = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
-type Sent = Result<(::http::Response<WasiBody>, Transmission), HttpError>;
-
-impl WasiHttpHooks for Outgoing {
-    fn send_request(
-        &mut self,
-        request: ::http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Transmission,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        tracing::debug!(uri = %request.uri(), "outgoing HTTP without a link is refused");
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+        WasiHttpCtxView { hooks: &mut self.outward, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
@@ -111,6 +122,11 @@ impl MemoryLimit {
 }
 
 impl MemoryLimit {
+    /// Bytes in use.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     fn take_back(&mut self) {
         self.used = self.used.saturating_sub(std::mem::take(&mut self.last));
     }

@@ -2,48 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Channel, Empty};
-use wattle_runtime::{
-    Body, CallError, ComponentLimits, HttpGeneration, LoadError, Runtime, RuntimeOptions, ServeOptions,
-    Served,
-};
+use wattle_runtime::{Body, CallError, ComponentLimits, HttpGeneration, LoadError, Served};
 
-/// Far longer than anything here takes, so that a test which hangs fails instead.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn guest(name: &str) -> Bytes {
-    let folder = std::env::var_os("WATTLE_GUESTS").map(PathBuf::from).unwrap_or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
-        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        target.unwrap_or_else(|| cache.join("wattle/target")).join("guests")
-    });
-    let path = folder.join(format!("{name}.wasm"));
-    let bytes = std::fs::read(&path);
-    bytes.unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", path.display())).into()
-}
-
-fn limits() -> ComponentLimits {
-    ComponentLimits {
-        max_memory_bytes: 64 << 20,
-        max_execution_time: DEADLINE,
-        max_concurrent_calls: 4,
-        max_queued_calls: 4,
-    }
-}
+use support::{DEADLINE, Links, assert_all_ended, context, guest, limits, runtime};
 
 async fn serve_with(name: &str, limits: ComponentLimits) -> Served {
-    let runtime = Runtime::new(RuntimeOptions { max_instances: 50, ..RuntimeOptions::default() }).unwrap();
-    let compiled = runtime.load(guest(name), name).await.unwrap();
-    compiled.serve(ServeOptions { id: name.to_owned(), limits, config: BTreeMap::new() })
+    support::serve(&runtime(), name, guest(name), limits, &Arc::new(Links::default())).await
 }
 
 async fn serve(name: &str) -> Served {
@@ -55,7 +29,7 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 }
 
 async fn call(served: &Served, path: &str) -> Result<Response<Body>, CallError> {
-    let called = async { served.reserve().await?.handle_http(get(path)).await };
+    let called = async { served.reserve(&context()).await?.handle_http(get(path)).await };
     tokio::time::timeout(DEADLINE, called).await.expect("the call ends within its deadline")
 }
 
@@ -68,16 +42,6 @@ async fn assert_alive(served: &Served) {
     let response = call(served, "/hello").await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert!(!text(response).await.is_empty());
-}
-
-/// Waits until no call has an instance any more.
-async fn assert_all_ended(served: &Served) {
-    let ended = async {
-        while served.active_calls() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, ended).await.expect("all instances end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +60,7 @@ async fn bodies_stream_both_ways() {
         let served = serve(name).await;
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
         let request = Request::post("http://test/echo").body(body).unwrap();
-        let place = served.reserve().await.unwrap();
+        let place = served.reserve(&context()).await.unwrap();
         let answer = tokio::spawn(place.handle_http(request));
         sender.send_data(Bytes::from_static(b"first ")).await.unwrap();
         let mut body = tokio::time::timeout(DEADLINE, answer).await.unwrap().unwrap().unwrap().into_body();
@@ -212,14 +176,15 @@ async fn giving_up_ends_the_instance() {
 async fn calls_beyond_the_limits_wait_and_then_are_refused() {
     let narrow = ComponentLimits { max_concurrent_calls: 1, max_queued_calls: 0, ..limits() };
     let served = serve_with("misbehave", narrow).await;
-    let place = served.reserve().await.unwrap();
-    assert!(matches!(served.reserve().await, Err(CallError::Busy { .. })));
+    let place = served.reserve(&context()).await.unwrap();
+    assert!(matches!(served.reserve(&context()).await, Err(CallError::Busy { .. })));
     drop(place);
     assert_alive(&served).await;
     assert_all_ended(&served).await;
     served.set_max_concurrent_calls(2);
-    let (_first, _second) = (served.reserve().await.unwrap(), served.reserve().await.unwrap());
-    assert!(matches!(served.reserve().await, Err(CallError::Busy { .. })));
+    let (_first, _second) =
+        (served.reserve(&context()).await.unwrap(), served.reserve(&context()).await.unwrap());
+    assert!(matches!(served.reserve(&context()).await, Err(CallError::Busy { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,7 +210,7 @@ async fn draining_lets_calls_finish_and_takes_no_more() {
     let served = serve("misbehave").await;
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
     let request = Request::post("http://test/echo").body(body).unwrap();
-    let answer = tokio::spawn(served.reserve().await.unwrap().handle_http(request));
+    let answer = tokio::spawn(served.reserve(&context()).await.unwrap().handle_http(request));
     sender.send_data(Bytes::from_static(b"x")).await.unwrap();
     let body = answer.await.unwrap().unwrap().into_body();
     let draining = tokio::spawn({
@@ -253,7 +218,7 @@ async fn draining_lets_calls_finish_and_takes_no_more() {
         async move { served.drain(DEADLINE).await }
     });
     let refused = async {
-        while !matches!(served.reserve().await, Err(CallError::Stopping { .. })) {
+        while !matches!(served.reserve(&context()).await, Err(CallError::Stopping { .. })) {
             tokio::task::yield_now().await;
         }
     };
@@ -266,16 +231,8 @@ async fn draining_lets_calls_finish_and_takes_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nothing_provides_is_named() {
-    let runtime = Runtime::new(RuntimeOptions { max_instances: 10, ..RuntimeOptions::default() }).unwrap();
-    let error = runtime.load(guest("needs-import"), "d").await.unwrap_err();
-    assert!(matches!(&error, LoadError::Imports(_)), "{error}");
-    assert!(error.to_string().contains("acme:missing/thing"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_component_is_refused() {
-    let runtime = Runtime::new(RuntimeOptions { max_instances: 10, ..RuntimeOptions::default() }).unwrap();
+    let runtime = runtime();
     let whole = guest("misbehave");
     for length in [9, 100, whole.len() / 2, whole.len() - 1] {
         let error = runtime.load(whole.slice(..length), &format!("d{length}")).await.unwrap_err();

@@ -25,6 +25,11 @@ impl InstanceId {
         random_bytes(random).map(Self)
     }
 
+    /// The name that has these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes of the name.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

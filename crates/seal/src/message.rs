@@ -11,7 +11,7 @@ mod request;
 pub use control::{Cancel, Ping};
 pub use frame::{End, Frame, MAX_FRAME_LEN};
 pub use reply::{MAX_REASON_LEN, Outcome, Reason, Refused, Reply};
-pub use request::{MAX_DEPTH, MAX_NAME_LEN, MAX_TRACE_PARENT_LEN, MAX_TRACE_STATE_LEN, Request};
+pub use request::{Encoding, MAX_DEPTH, MAX_NAME_LEN, MAX_TRACE_PARENT_LEN, MAX_TRACE_STATE_LEN, Request};
 
 use crate::Error;
 use crate::wire::Reader;

@@ -19,7 +19,7 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::test::rand::FixedSliceSequenceRandom;
 use serde_json::{Value, json};
 use wattle_identity::{Certificate, Grant, Ids, KeyKind, KeyPair, Revocation, verify_chain};
-use wattle_seal::message::{Cancel, End, Frame, Outcome, Ping, Reason, Refused, Reply, Request};
+use wattle_seal::message::{Cancel, Encoding, End, Frame, Outcome, Ping, Reason, Refused, Reply, Request};
 use wattle_seal::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/vectors.json");
@@ -157,6 +157,9 @@ fn messages() -> Vec<(Kind, bool, Plaintext)> {
         remaining: 30_000,
         depth: 1,
         state_revision: 42,
+        encoding: Encoding::Values,
+        types: counting(0xc0),
+        streams: 1,
         source: "gateway",
         target: "echo",
         link_name: "default",
@@ -171,7 +174,11 @@ fn messages() -> Vec<(Kind, bool, Plaintext)> {
     let busy = Refused { call: 2, reason: Reason::Busy, message: "1000 calls wait" };
     vec![
         (Kind::Request, true, request.encode().unwrap()),
-        (Kind::Reply, false, Reply { call: 1, outcome: Outcome::Value(b"\x05hello") }.encode()),
+        (
+            Kind::Reply,
+            false,
+            Reply { call: 1, outcome: Outcome::Value { streams: 2, value: b"\x05hello" } }.encode(),
+        ),
         (Kind::Reply, false, Reply { call: 1, outcome: failed }.encode()),
         (Kind::Frame, true, frame.encode().unwrap()),
         (Kind::Ping, true, Ping { token: 258 }.encode()),

@@ -270,12 +270,24 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// When it can't be written.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_with_mode(path, bytes, 0o666) // less what the umask takes away
+}
+
+/// [`write_file`] for what only its owner is to read.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn write_private_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_with_mode(path, bytes, 0o600)
+}
+
+fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
 
     let cannot = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let everyone = std::fs::Permissions::from_mode(0o666); // less what the umask takes away
-    let mut file = tempfile::Builder::new().permissions(everyone).tempfile_in(folder).with_context(cannot)?;
+    let mode = std::fs::Permissions::from_mode(mode);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder).with_context(cannot)?;
     file.write_all(bytes).with_context(cannot)?;
     file.persist(path).map_err(|error| error.error).with_context(cannot)?;
     Ok(())

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    claims, completions, config, exec_child, get, host, keys, label, link, par, pull, push, scale, start,
-    stop, up, update,
+    call, claims, cluster, completions, config, exec_child, get, host, keys, label, link, par, pull, push,
+    scale, start, stop, up, update,
 };
 use crate::context::Context;
 use crate::failure::Exit;
@@ -47,12 +47,14 @@ enum Command {
     Stop(stop::StopArgs),
     Scale(scale::ScaleArgs),
     Update(update::UpdateArgs),
+    Call(call::CallArgs),
     Link(link::LinkArgs),
     Config(config::ConfigArgs),
     Get(get::GetArgs),
     Label(label::LabelArgs),
     Keys(keys::KeysArgs),
     Claims(claims::ClaimsArgs),
+    Cluster(cluster::ClusterArgs),
     Par(par::ParArgs),
     Push(push::PushArgs),
     Pull(pull::PullArgs),
@@ -107,12 +109,14 @@ impl Cli {
             Command::Stop(args) => stop::run(args, &context).await,
             Command::Scale(args) => scale::run(args, &context).await,
             Command::Update(args) => update::run(args, &context).await,
+            Command::Call(args) => call::run(args, &context).await,
             Command::Link(args) => link::run(args, &context).await,
             Command::Config(args) => config::run(args, &context).await,
             Command::Get(args) => get::run(args, &context).await,
             Command::Label(args) => label::run(args, &context).await,
             Command::Keys(args) => keys::run(args, &context),
             Command::Claims(args) => claims::run(args, &context).await,
+            Command::Cluster(args) => cluster::run(args, &context).await,
             Command::Par(args) => par::run(args, &context).await,
             Command::Push(args) => push::run(args, &context).await,
             Command::Pull(args) => pull::run(args, &context).await,

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use wattle_lattice::{ControlClient, Error, connect};
+use wattle_lattice::{Connection, ControlClient, Error, Store, StoreOptions, StoreStatus, connect};
 use wattle_protocol::control::{ComponentAuctionRequest, HostPing, ProviderAuctionRequest};
 use wattle_protocol::inventory::HostInventory;
 use wattle_protocol::name::check_host_id;
 
 use crate::context::Context;
 use crate::failure::{not_found, timed_out};
-use crate::settings::{Key, connect as options};
+use crate::settings::{Key, Settings, connect as options};
 
 /// How long a command waits for a reply, unless told otherwise.
 const REPLY: Duration = Duration::from_secs(5);
@@ -36,6 +36,49 @@ pub(crate) enum Workload<'a> {
     Provider { id: &'a str, reference: &'a str },
 }
 
+/// Connects as settings say.
+///
+/// # Errors
+/// When they don't allow it, or no server takes the connection within `timeout`.
+pub(crate) async fn connection(settings: &Settings, timeout: Duration) -> anyhow::Result<Connection> {
+    let mut how = options::control(settings)?;
+    how.name = "wattle command line".to_owned();
+    how.request_timeout = timeout;
+    let begun = Instant::now();
+    let connection = connect(&how).await.map_err(|error| match error {
+        // A server that is not there says so at once, or nobody says anything.
+        Error::Unreachable { .. } if begun.elapsed() >= timeout => timed_out(error.to_string()),
+        error => error.into(),
+    });
+    connection.with_context(|| match settings.find(Key::NatsUrls) {
+        Some(found) => format!("cannot reach the lattice with the servers of {}", found.origin),
+        None => "cannot reach the lattice (--nats-url says where it is)".to_owned(),
+    })
+}
+
+/// The state of the lattice, loaded.
+///
+/// # Errors
+/// As for [`connection`], and when the state can't be loaded in time, with the reason.
+pub(crate) async fn state(settings: &Settings, context: &Context) -> anyhow::Result<Store> {
+    let timeout = context.timeout_or(REPLY);
+    let connection = connection(settings, timeout).await?;
+    let domain = settings.text(Key::JsDomain).map(str::to_owned);
+    let options = StoreOptions { domain, ..StoreOptions::new(options::lattice(settings)) };
+    let store = Store::open(&connection, options)?;
+    if store.wait_ready(timeout).await.is_err() {
+        let why = match &*store.status().borrow() {
+            StoreStatus::Unreachable { reason, .. } => reason.clone(),
+            _ => "it is still being loaded".to_owned(),
+        };
+        let state = format!("the state of the lattice `{}` is not there within {timeout:?}", store.lattice());
+        return Err(timed_out(format!(
+            "{state}: {why} (--js-domain names the JetStream domain that holds it)"
+        )));
+    }
+    Ok(store)
+}
+
 impl Client {
     /// Connects with the settings of the command line and the environment.
     ///
@@ -44,19 +87,7 @@ impl Client {
     pub(crate) async fn connect(context: &Context) -> anyhow::Result<Self> {
         let settings = context.client_settings()?;
         let timeout = context.timeout_or(REPLY);
-        let mut how = options::control(&settings)?;
-        how.name = "wattle command line".to_owned();
-        how.request_timeout = timeout;
-        let begun = Instant::now();
-        let connection = connect(&how).await.map_err(|error| match error {
-            // A server that is not there says so at once, or nobody says anything.
-            Error::Unreachable { .. } if begun.elapsed() >= timeout => timed_out(error.to_string()),
-            error => error.into(),
-        });
-        let connection = connection.with_context(|| match settings.find(Key::NatsUrls) {
-            Some(found) => format!("cannot reach the lattice with the servers of {}", found.origin),
-            None => "cannot reach the lattice (--nats-url says where it is)".to_owned(),
-        })?;
+        let connection = connection(&settings, timeout).await?;
         let control = ControlClient::new(
             &connection,
             &options::control_prefix(&settings),

@@ -105,17 +105,10 @@ impl KeyStore {
         let path = self.path(name);
         let cannot = || format!("cannot store the key {}", path.display());
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).with_context(cannot)?;
-        // A new file by that name appears whole or not at all, with mode 0600.
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder).with_context(cannot)?;
-        file.write_all(format!("{}\n", key.seed().as_str()).as_bytes()).with_context(cannot)?;
-        file.as_file().sync_all().with_context(cannot)?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => Ok(path),
-            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                bail!("a key named `{name}` exists already: {} is left as it is", path.display())
-            }
-            Err(error) => Err(error.error).with_context(cannot),
+        if path.exists() {
+            bail!("a key named `{name}` exists already: {} is left as it is", path.display());
         }
+        write_seed(&path, key).map(|()| path)
     }
 
     /// The key of a name, made and stored where there is none; and whether it was made.
@@ -136,14 +129,41 @@ impl KeyStore {
     /// # Errors
     /// When there is none, or it is of another kind.
     pub(crate) fn named_or_in_file(&self, name: &str, kind: KeyKind) -> anyhow::Result<KeyPair> {
+        of_kind(self.of_any_kind(name)?, kind, name)
+    }
+
+    /// A key of any kind that a person named, as in [`KeyStore::named_or_in_file`].
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn of_any_kind(&self, name: &str) -> anyhow::Result<KeyPair> {
         if KeyPair::from_seed(name).is_ok() {
             let why =
                 "a seed on the command line shows in the list of processes: name a key or a file instead";
             return Err(usage(why));
         }
         let path = Path::new(name);
-        let key = if path.is_file() { read_seed(path)? } else { self.get(name)? };
-        of_kind(key, kind, name)
+        if path.is_file() { read_seed(path) } else { self.get(name) }
+    }
+}
+
+/// Writes the seed of a key into a new file, readable by its owner only. A file that is there is left as it is.
+///
+/// # Errors
+/// When there is such a file, or it can't be written.
+pub(crate) fn write_seed(path: &Path, key: &KeyPair) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write the key {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A new file by that name appears whole or not at all, with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    file.write_all(key.seed().as_bytes()).and_then(|()| file.write_all(b"\n")).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{} exists already and is left as it is", path.display())
+        }
+        Err(error) => Err(error.error).with_context(cannot),
     }
 }
 

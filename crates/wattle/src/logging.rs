@@ -27,7 +27,9 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let level = level.trim().to_ascii_lowercase();
     let directives = match level.as_str() {
         "info" | "debug" => {
-            format!("{level},async_nats=warn,oci_client=warn,wasmtime=warn,cranelift=warn,hyper=warn")
+            format!(
+                "{level},async_nats=warn,oci_client=warn,wasmtime=warn,cranelift=warn,hyper=warn,opentelemetry=warn"
+            )
         }
         _ => level,
     };

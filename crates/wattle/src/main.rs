@@ -21,6 +21,7 @@ mod output;
 mod settings;
 mod signals;
 mod signing;
+mod telemetry;
 
 use std::process::ExitCode;
 

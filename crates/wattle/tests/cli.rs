@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
@@ -243,4 +245,137 @@ mod children {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Runs `wattle` in the folder, with the text as its standard input.
+fn with_input(home: &Path, words: &[&str], text: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wattle"))
+        .args(words)
+        .current_dir(home)
+        .env_clear()
+        .env("HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_client_is_certified_by_a_stored_cluster_key() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let cluster = wattle(home, &["keys", "gen", "cluster", "--name", "lab", "-o", "json"]);
+    let cluster = json(&cluster)["public_key"].as_str().unwrap().to_owned();
+    let line = ["cluster", "issue", "--cluster-key", "lab", "--lattice", "lab", "--new-key", "alice.nk"];
+    let line = [&line[..], &["--may-call", "hello,echo", "--may-spy", "hello", "--expires", "2d"]].concat();
+    let issued = wattle(home, &line);
+    assert!(issued.status.success(), "{}", errors(&issued));
+    let certificate = String::from_utf8(issued.stdout).unwrap();
+    assert_eq!(certificate.lines().count(), 1, "nothing else goes to standard output");
+    let seed = std::fs::read_to_string(home.join("alice.nk")).unwrap();
+    assert!(seed.starts_with("SU") && !errors(&wattle(home, &line)).contains(seed.trim()));
+    assert_eq!(std::fs::read_to_string(home.join("alice.nk")).unwrap(), seed, "a seed is not replaced");
+
+    let inspected = with_input(home, &["cluster", "inspect", "-", "-o", "json"], &certificate);
+    assert_eq!(inspected.status.code(), Some(0), "{}", errors(&inspected));
+    let said = json(&inspected);
+    let own = &said["certificates"][0];
+    assert_eq!((own["role"].as_str(), own["lattice"].as_str()), (Some("client"), Some("lab")));
+    assert_eq!(own["may_call"], serde_json::json!(["echo", "hello"]));
+    assert_eq!(
+        (&own["may_spy"], &own["answers_for"]),
+        (&serde_json::json!(["hello"]), &serde_json::json!([]))
+    );
+    assert_eq!(own["issuer"], cluster.as_str());
+    let life = own["expires"].as_u64().unwrap() - own["not_before"].as_u64().unwrap();
+    assert_eq!(life, 2 * 24 * 3600);
+    assert_eq!((said["valid"].as_bool(), said["issuer_compared"].as_bool()), (Some(true), Some(false)));
+
+    // Again for the same key, from the file with its seed, and into a file that only its owner reads.
+    let again =
+        ["cluster", "issue", "alice.nk", "--cluster-key", "lab", "--lattice", "lab", "--may-call", "all"];
+    let again = wattle(home, &[&again[..], &["-d", "alice.jwt", "-o", "json"]].concat());
+    assert!(again.status.success(), "{}", errors(&again));
+    assert_eq!((&json(&again)["subject"], &json(&again)["may_call"]), (&own["subject"], &"all".into()));
+    let mode = std::fs::metadata(home.join("alice.jwt")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_certificate_that_is_not_good_is_told_and_why() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    for name in ["lab", "other"] {
+        assert!(wattle(home, &["keys", "gen", "cluster", "--name", name]).status.success());
+    }
+    let host = json(&wattle(home, &["keys", "gen", "host", "-o", "json"]))["public_key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let line =
+        ["cluster", "issue", &host, "--cluster-key", "lab", "--answers-for", "hello", "-d", "edge.jwt"];
+    let issued = wattle(home, &line);
+    assert!(errors(&issued).contains("--cluster-issuer C"), "{}", errors(&issued));
+    let key = |name| {
+        json(&wattle(home, &["keys", "get", name, "-o", "json"]))["public_key"].as_str().unwrap().to_owned()
+    };
+    let (trusted, stranger) = (key("lab"), key("other"));
+    let inspect = |more: &[&str]| wattle(home, &[&["cluster", "inspect", "edge.jwt"], more].concat());
+    let good = inspect(&["--cluster-issuer", &trusted]);
+    let text = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert_eq!(good.status.code(), Some(0), "{text}");
+    for line in ["role         host", "answers for  hello", "speaks for   hello", "lattice      default"] {
+        assert!(text.contains(line), "{text}");
+    }
+    for (more, why) in [
+        (&["--cluster-issuer", stranger.as_str()][..], "not one of the cluster issuers"),
+        (&["--lattice", "attic"], "it is for the lattice `default`"),
+    ] {
+        let bad = inspect(more);
+        let text = String::from_utf8_lossy(&bad.stdout).into_owned();
+        assert!(bad.status.code() == Some(1) && text.contains("NO: ") && text.contains(why), "{text}");
+    }
+    std::fs::write(home.join("junk.jwt"), "a.b.c").unwrap();
+    assert_eq!(wattle(home, &["cluster", "inspect", "junk.jwt"]).status.code(), Some(1));
+    assert_eq!(wattle(home, &["cluster", "inspect", "missing.jwt"]).status.code(), Some(3));
+}
+
+#[test]
+fn what_a_role_can_not_have_is_not_issued() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    assert!(wattle(home, &["keys", "gen", "cluster", "--name", "lab"]).status.success());
+    let public = |kind| {
+        json(&wattle(home, &["keys", "gen", kind, "-o", "json"]))["public_key"].as_str().unwrap().to_owned()
+    };
+    let (host, user, account) = (public("host"), public("user"), public("account"));
+    let mistyped = format!("{}A", &host[..55]);
+    for (words, why) in [
+        (&[host.as_str(), "--may-call", "hello"][..], "may_call"),
+        (&[&user, "--answers-for", "hello", "--may-call", "x"], "a client speaks only for itself"),
+        (&[&user], "--may-call"),
+        (&[&user, "--role", "provider"], "--answers-for"),
+        (&[&user, "--role", "provider", "--answers-for", "all"], "list the ids"),
+        (&[&user, "--role", "host"], "has a host key"),
+        (&[&account, "--may-call", "x"], "account key"),
+        (&[&user, "--may-call", "a b"], "letters, digits"),
+        (&[&user, "--may-call", "all,x"], "`all`"),
+        (&[&mistyped], "checksum"),
+    ] {
+        let refused = wattle(home, &[&["cluster", "issue", "--cluster-key", "lab"], words].concat());
+        assert_eq!(refused.status.code(), Some(2), "{words:?}: {}", errors(&refused));
+        assert!(errors(&refused).contains(why), "{words:?}: {}", errors(&refused));
+        assert!(refused.stdout.is_empty());
+    }
+    let nobody = wattle(home, &["cluster", "issue", &user, "--may-call", "x"]);
+    assert!(
+        nobody.status.code() == Some(2) && errors(&nobody).contains("--cluster-key"),
+        "{}",
+        errors(&nobody)
+    );
+    let bad = wattle(home, &["cluster", "issue", &user, "--may-call", "x", "--cluster-seed", "SCNOTASEED"]);
+    assert!(bad.status.code() == Some(2) && !errors(&bad).contains("SCNOTASEED"), "{}", errors(&bad));
 }

@@ -24,7 +24,7 @@ pub(crate) fn build_all(layout: &Layout, toolchain: &GuestToolchain) -> Result<(
         build(layout, toolchain, &guest)
             .with_context(|| format!("cannot build the component `{}`", guest.name))?;
     }
-    println!("    components are in {}", layout.guests().display());
+    eprintln!("    components are in {}", layout.guests().display());
     Ok(())
 }
 
@@ -60,10 +60,10 @@ fn build(layout: &Layout, toolchain: &GuestToolchain, guest: &Guest) -> Result<(
     let fingerprint = sources::fingerprint(&[&guest.folder, &layout.root.join("wit")], toolchain.version())?;
     if output.is_file() && std::fs::read_to_string(&record).is_ok_and(|built_from| built_from == fingerprint)
     {
-        println!("    {}: unchanged", guest.name);
+        eprintln!("    {}: unchanged", guest.name);
         return Ok(());
     }
-    println!("    {}: building", guest.name);
+    eprintln!("    {}: building", guest.name);
     // Another checkout may have built its own sources into the same folder; cargo would not see the difference.
     run(&mut cargo(layout, toolchain, guest, "clean", &["--package", &guest.name]))?;
     run(&mut cargo(layout, toolchain, guest, "build", &build_arguments(toolchain)))?;
@@ -73,7 +73,7 @@ fn build(layout: &Layout, toolchain: &GuestToolchain, guest: &Guest) -> Result<(
     let component = component::from_build(&bytes)?;
     write_at_once(&output, &component)?;
     write_at_once(&record, fingerprint.as_bytes())?;
-    println!(
+    eprintln!(
         "    {}: {} KiB, exports {}",
         guest.name,
         component.len() / 1024,

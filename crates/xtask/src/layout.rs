@@ -56,6 +56,11 @@ impl Layout {
         self.target.join("debug").join("wattle")
     }
 
+    /// The `wattle` binary of a release build.
+    pub(crate) fn released_wattle(&self) -> PathBuf {
+        self.target.join("release").join("wattle")
+    }
+
     /// The cargo that runs this program, working on the repository and building into the shared target folder.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

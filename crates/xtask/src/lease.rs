@@ -37,7 +37,7 @@ impl<'a> Lease<'a> {
         let mut lease = Self { layout, manifest, target, before: None, _lock: lock };
         let before = std::fs::read_to_string(lease.record()).ok().map(PathBuf::from);
         if let Some(other) = before.filter(|before| *before != layout.root) {
-            println!(
+            eprintln!(
                 "    {} was last used by {}: removing its builds",
                 lease.target.display(),
                 other.display()
@@ -78,7 +78,7 @@ fn lock(target: &Path, checkout: &Path) -> std::io::Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder)?;
-            println!("    waiting for {}, which works in {}", holder.trim(), target.display());
+            eprintln!("    waiting for {}, which works in {}", holder.trim(), target.display());
             file.lock()?;
         }
         Err(TryLockError::Error(error)) => return Err(error),

@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: a command that ends with exit code 0 did all of what it says, and no process that it started is left.
 
+mod bench;
 mod demo;
 mod guests;
 mod layout;
@@ -27,6 +28,8 @@ commands:
                       them only what those tests need is done (`cargo xtask test -- NAME`)
   demo [--once]       show a component answer an HTTP request over a lattice on this machine, stay up until ctrl-c;
                       --once ends after the answer, with exit code 0 only if it was right
+  bench calls [-o json]
+                      what a call costs, sealed and local, beside raw NATS in the same run
   help                this text
 
 environment:
@@ -66,6 +69,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ["test", "--", filter @ ..] => test::only(&Layout::find()?, filter)?,
         ["demo"] => demo::run(&Layout::find()?, demo::Until::Interrupted)?,
         ["demo", "--once"] => demo::run(&Layout::find()?, demo::Until::Answered)?,
+        ["bench", "calls", arguments @ ..] => bench::one(&Layout::find()?, "calls", arguments)?,
+        ["bench", rest @ ..] => bail!("there is no benchmark `{}`\n\n{HELP}", rest.join(" ")),
         [] | ["help" | "--help" | "-h"] => print!("{HELP}"),
         [command @ ("setup" | "guests" | "test" | "demo"), rest @ ..] => {
             bail!("`cargo xtask {command}` does not take `{}`\n\n{HELP}", rest.join(" "))
@@ -88,7 +93,7 @@ mod tests {
     fn an_unknown_command_is_refused_with_the_list_of_commands() {
         let refusal = refusal(&["frobnicate"]);
         assert!(refusal.starts_with("there is no command `frobnicate`"), "{refusal}");
-        for command in ["setup", "guests", "test", "demo", "help"] {
+        for command in ["setup", "guests", "test", "demo", "bench", "help"] {
             assert!(refusal.contains(&format!("\n  {command}")), "{command} is missing in {refusal}");
         }
     }

@@ -11,13 +11,13 @@ pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
 /// Does one named part of a command and says how long it took. A failure carries the name.
 pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("==> {name}");
+    eprintln!("==> {name}");
     let start = Instant::now();
     let outcome = work();
     let seconds = start.elapsed().as_secs_f32();
     match outcome {
         Ok(value) => {
-            println!("==> {name}: done in {seconds:.1} s");
+            eprintln!("==> {name}: done in {seconds:.1} s");
             Ok(value)
         }
         Err(error) => Err(error.context(format!("step `{name}` failed after {seconds:.1} s"))),

@@ -24,10 +24,10 @@ pub(crate) struct Tools {
 /// Finds or fetches all of it and says what it is.
 pub(crate) fn everything(layout: &Layout) -> Result<Tools> {
     let nats_server = programs::nats_server(layout)?;
-    println!("    nats-server: {}", nats_server.display());
+    eprintln!("    nats-server: {}", nats_server.display());
     let registry = programs::registry(layout)?;
-    println!("    OCI registry: {}", registry.display());
+    eprintln!("    OCI registry: {}", registry.display());
     let guests = GuestToolchain::find_or_install()?;
-    println!("    WebAssembly: {guests}");
+    eprintln!("    WebAssembly: {guests}");
     Ok(Tools { nats_server, registry, guests })
 }

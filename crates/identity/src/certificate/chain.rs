@@ -57,6 +57,21 @@ pub fn verify_chain<T: AsRef<str>>(
     Ok(member)
 }
 
+/// Reads the text of a file with a chain: one certificate a line, the member's own first. Nothing is believed yet; see
+/// [`verify_chain`].
+///
+/// # Errors
+/// [`Error::EmptyChain`], [`Error::ChainTooLong`], and as [`Certificate::decode_unverified`].
+pub fn read_chain(text: &str) -> Result<Vec<String>, Error> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match lines().count() {
+        0 => return Err(Error::EmptyChain),
+        1 | 2 => {}
+        found => return Err(Error::ChainTooLong { found }),
+    }
+    lines().map(|line| Certificate::decode_unverified(line).map(|_| line.to_owned())).collect()
+}
+
 /// What a host may delegate. That the issuer is a host, and one which a cluster key certified, follows from the kinds of
 /// keys: [`Certificate::decode_unverified`] refuses any other.
 fn check_delegation(own: &Certificate, host: &Certificate) -> Result<(), Error> {

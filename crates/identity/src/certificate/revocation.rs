@@ -1,5 +1,7 @@
 //! Revocations: a cluster key's word that certificates are no longer good, as a token like theirs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::{check_name, random_id};
@@ -94,6 +96,34 @@ impl Revocation {
     }
 }
 
+/// What revocations come to.
+#[derive(Debug, Default)]
+pub struct RevokedIds {
+    /// The ids of the certificates that are no longer good.
+    pub ids: BTreeSet<String>,
+    /// The records that revoke nothing, by their names, and why.
+    pub problems: BTreeMap<String, Error>,
+}
+
+/// Puts together what the revocations of trusted issuers say of a lattice's certificates. The name of a record is for
+/// messages only: what counts is who signed it.
+pub fn revoked_ids<N: Into<String>, T: AsRef<str>>(
+    records: impl IntoIterator<Item = (N, T)>,
+    cluster_issuers: &[String],
+    lattice: &str,
+) -> RevokedIds {
+    let mut found = RevokedIds::default();
+    for (name, token) in records {
+        match Revocation::verify(token.as_ref(), cluster_issuers, lattice) {
+            Ok(revocation) => found.ids.extend(revocation.revoked),
+            Err(error) => {
+                found.problems.insert(name.into(), error);
+            }
+        }
+    }
+    found
+}
+
 fn check_length(token: &str) -> Result<(), Error> {
     if token.len() > MAX_REVOCATION_LEN {
         return Err(malformed(format!("it has {} bytes, more than {MAX_REVOCATION_LEN}", token.len())));
@@ -109,5 +139,52 @@ fn revocation_error(error: Error) -> Error {
     match error {
         Error::MalformedToken { reason } | Error::MalformedCertificate { reason } => malformed(reason),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000;
+
+    fn cluster() -> KeyPair {
+        KeyPair::generate(KeyKind::Cluster).unwrap()
+    }
+
+    fn token(issuer: &KeyPair, lattice: &str, ids: &[&str]) -> String {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Revocation::new(issuer, lattice, ids, NOW).unwrap().encode(issuer).unwrap()
+    }
+
+    #[test]
+    fn what_trusted_issuers_revoked_is_put_together_and_the_rest_is_named() {
+        let (one, two, stranger) = (cluster(), cluster(), cluster());
+        let mut forged = token(&two, "lab", &["forged"]);
+        let signature = forged.rsplit('.').next().unwrap().len();
+        forged.truncate(forged.len() - signature);
+        forged.push_str(token(&two, "lab", &["other"]).rsplit('.').next().unwrap());
+        let records = [
+            ("one", token(&one, "lab", &["a", "b"])),
+            ("two", token(&two, "lab", &["b", "c"])),
+            ("stranger", token(&stranger, "lab", &["d"])),
+            ("elsewhere", token(&one, "attic", &["e"])),
+            ("forged", forged),
+            ("junk", "a.b.c".to_owned()),
+        ];
+        let found = revoked_ids(records, &[one.public_key(), two.public_key()], "lab");
+        assert_eq!(found.ids.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(found.problems.keys().collect::<Vec<_>>(), ["elsewhere", "forged", "junk", "stranger"]);
+        assert!(matches!(found.problems["stranger"], Error::UntrustedIssuer { .. }));
+        assert!(matches!(found.problems["elsewhere"], Error::WrongLattice { .. }));
+        assert!(matches!(found.problems["forged"], Error::BadSignature { .. }));
+        assert!(matches!(found.problems["junk"], Error::MalformedRevocation { .. }));
+    }
+
+    #[test]
+    fn without_issuers_nothing_is_revoked() {
+        let one = cluster();
+        let found = revoked_ids([("one", token(&one, "lab", &["a"]))], &[], "lab");
+        assert!(found.ids.is_empty() && found.problems.len() == 1);
     }
 }

@@ -287,6 +287,17 @@ fn times_are_checked_with_a_minute_of_tolerance() {
 }
 
 #[test]
+fn a_file_holds_one_certificate_or_two() {
+    let world = world();
+    let (host, process) = (world.host_token(), world.process_token("p"));
+    assert_eq!(read_chain(&format!("\n  {host}\r\n\n")).unwrap(), [host.as_str()]);
+    assert_eq!(read_chain(&format!("{process}\n{host}")).unwrap(), [process.as_str(), host.as_str()]);
+    assert!(matches!(read_chain(" \n\n"), Err(Error::EmptyChain)));
+    assert!(matches!(read_chain(&format!("{host}\n").repeat(3)), Err(Error::ChainTooLong { found: 3 })));
+    assert!(matches!(read_chain(&format!("{host}\nnone")), Err(Error::MalformedCertificate { .. })));
+}
+
+#[test]
 fn a_revoked_certificate_takes_along_what_its_holder_signed() {
     let world = world();
     let certificate = world.host_certificate(Grant::host(LATTICE));

@@ -12,7 +12,7 @@ pub(super) type Config = BTreeMap<String, String>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bucket {
-    /// Component specs and claims.
+    /// Component specs, claims and revocations.
     Lattice,
     /// Named configs.
     Config,
@@ -41,7 +41,7 @@ pub struct Revision {
 /// How far a snapshot reaches in each bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revisions {
-    /// In the bucket of specs and claims.
+    /// In the bucket of specs, claims and revocations.
     pub lattice: u64,
     /// In the bucket of configs.
     pub config: u64,
@@ -67,6 +67,10 @@ pub struct Snapshot {
     pub claims: BTreeMap<String, ClaimsRecord>,
     /// Named configs.
     pub configs: BTreeMap<String, Arc<BTreeMap<String, String>>>,
+    /// Revocations of member certificates, as signed tokens that nobody has checked yet, by the cluster key under
+    /// which they are stored.
+    #[serde(default)]
+    pub revocations: BTreeMap<String, Arc<str>>,
     /// How far the state reaches.
     #[serde(default)]
     pub revisions: Revisions,
@@ -81,6 +85,7 @@ pub struct Snapshot {
 pub(super) enum Change {
     Spec(String, Option<Arc<ComponentSpec>>),
     Claims(String, Option<ClaimsRecord>),
+    Revocation(String, Option<Arc<str>>),
     Config(String, Option<Arc<Config>>),
     Unreadable(String),
     Ignored,
@@ -101,6 +106,10 @@ pub(super) fn read_entry(bucket: Bucket, key: &str, value: Option<&[u8]>) -> Cha
                 Ok(claims) => Change::Claims(subject.to_owned(), claims),
                 Err(reason) => Change::Unreadable(reason),
             },
+            LatticeKey::Revocation(issuer) => value
+                .map(read_token)
+                .transpose()
+                .map_or_else(Change::Unreadable, |token| Change::Revocation(issuer.to_owned(), token)),
             LatticeKey::Legacy => Change::Ignored,
             LatticeKey::Unknown => {
                 tracing::warn!(key, "the lattice's bucket has an entry of no known kind");
@@ -108,6 +117,17 @@ pub(super) fn read_entry(bucket: Bucket, key: &str, value: Option<&[u8]>) -> Cha
             }
         },
     }
+}
+
+/// A signed token is believed by who knows its issuer; here it only has to look like one.
+pub(super) fn read_token(value: &[u8]) -> Result<Arc<str>, String> {
+    let text = std::str::from_utf8(value).map_err(|error| error.to_string())?;
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(letter)) {
+        return Ok(text.into());
+    }
+    Err("it is not a signed token: three parts in base64url with dots between".to_owned())
 }
 
 fn decode<T: DeserializeOwned>(value: Option<&[u8]>) -> Result<Option<T>, String> {
@@ -128,6 +148,7 @@ impl Snapshot {
         match change {
             Change::Spec(id, spec) => set(&mut self.specs, id, spec),
             Change::Claims(subject, claims) => set(&mut self.claims, subject, claims),
+            Change::Revocation(issuer, token) => set(&mut self.revocations, issuer, token),
             Change::Config(name, config) => set(&mut self.configs, name, config),
             Change::Unreadable(_) | Change::Ignored => {}
         }
@@ -136,7 +157,10 @@ impl Snapshot {
     /// Everything that comes from one bucket gives way to what `fresh` has of it.
     pub(super) fn replace(&mut self, bucket: Bucket, lattice: &str, fresh: Self) {
         match bucket {
-            Bucket::Lattice => (self.specs, self.claims) = (fresh.specs, fresh.claims),
+            Bucket::Lattice => {
+                (self.specs, self.claims) = (fresh.specs, fresh.claims);
+                self.revocations = fresh.revocations;
+            }
             Bucket::Config => self.configs = fresh.configs,
         }
         let prefix = format!("{}/", bucket.name(lattice));
@@ -208,6 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn revocations_are_kept_as_they_are_and_by_their_issuer() {
+        let put = (Bucket::Lattice, "REVOCATION_CA", Some(&b"a.b-_.c"[..]));
+        let other = (Bucket::Lattice, "REVOCATION_CB", Some(&b"d.e.f"[..]));
+        let snapshot = applied(&[put, other, (Bucket::Lattice, "REVOCATION_CB", None)]);
+        assert_eq!(snapshot.revocations, BTreeMap::from([("CA".to_owned(), "a.b-_.c".into())]));
+        for bad in [&b""[..], b"a.b", b"a..c", b"a.b.c\n", b"a.b.c.d", b"\xff.b.c", b"{}"] {
+            let snapshot = applied(&[put, (Bucket::Lattice, "REVOCATION_CA", Some(bad))]);
+            assert!(snapshot.problems.contains_key("LATTICEDATA_l/REVOCATION_CA"), "{bad:?}");
+            assert_eq!(&*snapshot.revocations["CA"], "a.b-_.c", "the last good one stays in force");
+        }
+        let mut snapshot = snapshot;
+        snapshot.replace(Bucket::Lattice, "l", Snapshot::default());
+        assert!(snapshot.revocations.is_empty());
+    }
+
+    #[test]
+    fn a_snapshot_of_an_older_version_has_no_revocations() {
+        let old = r#"{"specs":{},"claims":{},"configs":{}}"#;
+        assert_eq!(serde_json::from_str::<Snapshot>(old).unwrap(), Snapshot::default());
+    }
+
+    #[test]
     fn old_and_unknown_keys_are_ignored() {
         let junk = Some(&b"junk"[..]);
         let entries = [(Bucket::Lattice, "LINKDEF_0F", junk), (Bucket::Lattice, "OTHER", junk)];
@@ -243,9 +289,10 @@ mod tests {
             Just(Some(SPEC.to_vec())),
             Just(Some(b"{}".to_vec())),
             Just(Some(br#"{"k":"v"}"#.to_vec())),
+            Just(Some(b"a.b.c".to_vec())),
             vec(any::<u8>(), 0..8).prop_map(Some),
         ];
-        let key = prop_oneof!["COMPONENT_[ab]", "CLAIMS_[ab]", "[cd]", "LINKDEF_[ab]"];
+        let key = prop_oneof!["COMPONENT_[ab]", "CLAIMS_[ab]", "REVOCATION_[ab]", "[cd]", "LINKDEF_[ab]"];
         (prop_oneof![Just(Bucket::Lattice), Just(Bucket::Config)], key, value)
     }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use wattle_protocol::{
     name,
-    state::{ClaimsRecord, ComponentSpec, claims_key, component_key},
+    state::{ClaimsRecord, ComponentSpec, claims_key, component_key, revocation_key},
 };
 
-use super::{Bucket, Revision, Store, StoreStatus, jetstream::WriteFailure};
+use super::{Bucket, Revision, Store, StoreStatus, jetstream::WriteFailure, snapshot::read_token};
 use crate::Error;
 
 /// How often an edit is made anew because somebody else was faster. Of any number of writers one gets through each
@@ -29,19 +29,57 @@ impl Store {
         mut edit: impl FnMut(&mut ComponentSpec) -> Result<bool, E>,
     ) -> Result<Option<Revision>, E> {
         name::check_id("component or provider id", id).map_err(Error::from)?;
-        let (bucket, key) = (Bucket::Lattice.name(self.lattice()), component_key(id));
-        for attempt in 0..MOST_ATTEMPTS {
-            let stored = self.jetstream.last(&bucket, &key).await?;
-            let expected = stored.as_ref().map_or(0, |stored| stored.sequence);
-            let mut spec = match stored.and_then(|stored| stored.value) {
-                Some(value) => serde_json::from_slice(&value)
+        let key = component_key(id);
+        self.edit(&key, |stored| {
+            let mut spec = match stored {
+                Some(value) => serde_json::from_slice(value)
                     .map_err(|error| Error::Malformed { key: key.clone(), reason: error.to_string() })?,
                 None => ComponentSpec::default(),
             };
-            if !edit(&mut spec)? {
-                return Ok(None);
-            }
-            match self.jetstream.write(&bucket, &key, encode(&key, &spec)?, Some(expected)).await {
+            Ok(if edit(&mut spec)? { Some(encode(&key, &spec)?) } else { None })
+        })
+        .await
+    }
+
+    /// Changes the revocation that is stored for a cluster key: the closure makes a signed token of the one that is
+    /// there, or of none, and says `None` when nothing is to be changed. What is stored and is no token counts as none.
+    /// The closure is called again, with the newer one, whenever somebody else changed it meanwhile. Returns the
+    /// revision that includes the change, or `None` when there was nothing to do.
+    ///
+    /// # Errors
+    /// Whatever the closure refuses with; [`Error::Name`] for an issuer that can't be part of a key;
+    /// [`Error::Malformed`] when what the closure made is no token; [`Error::Conflict`] when others were faster again
+    /// and again; and what keeps JetStream from being written.
+    pub async fn edit_revocation<E: From<Error>>(
+        &self,
+        issuer: &str,
+        mut edit: impl FnMut(Option<&str>) -> Result<Option<String>, E>,
+    ) -> Result<Option<Revision>, E> {
+        name::check_id("issuer of a revocation", issuer).map_err(Error::from)?;
+        let key = revocation_key(issuer);
+        self.edit(&key, |stored| {
+            let stored = stored.and_then(|value| read_token(value).ok());
+            let Some(token) = edit(stored.as_deref())? else { return Ok(None) };
+            let malformed = |reason| Error::Malformed { key: key.clone(), reason };
+            read_token(token.as_bytes()).map_err(malformed)?;
+            Ok(Some(token.into()))
+        })
+        .await
+    }
+
+    /// Changes the value of a key of the lattice's bucket, and begins anew whenever somebody else was faster.
+    async fn edit<E: From<Error>>(
+        &self,
+        key: &str,
+        mut edit: impl FnMut(Option<&[u8]>) -> Result<Option<bytes::Bytes>, E>,
+    ) -> Result<Option<Revision>, E> {
+        let bucket = Bucket::Lattice.name(self.lattice());
+        for attempt in 0..MOST_ATTEMPTS {
+            let stored = self.jetstream.last(&bucket, key).await?;
+            let expected = stored.as_ref().map_or(0, |stored| stored.sequence);
+            let stored = stored.and_then(|stored| stored.value);
+            let Some(value) = edit(stored.as_deref())? else { return Ok(None) };
+            match self.jetstream.write(&bucket, key, value, Some(expected)).await {
                 Ok(sequence) => return Ok(Some(Revision { bucket: Bucket::Lattice, sequence })),
                 Err(WriteFailure::Other(error)) => return Err(error.into()),
                 Err(WriteFailure::Outdated) => {
@@ -49,7 +87,7 @@ impl Store {
                 }
             }
         }
-        Err(Error::Conflict { key, attempts: MOST_ATTEMPTS }.into())
+        Err(Error::Conflict { key: key.to_owned(), attempts: MOST_ATTEMPTS }.into())
     }
 
     /// Stores the claims of a component or provider. Returns `None` when the very same are known to be there.

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
+mod call_streams;
+mod calls;
 mod connection;
 mod control;
+mod lost_peers;
+mod members;
 mod server;
+mod sessions;
 mod state;

@@ -391,3 +391,47 @@ async fn limits_and_permissions_are_told() {
     let (reason, _) = unreachable("the permission", &store_of("closed").await).await;
     assert!(reason.contains("not permitted") && reason.contains("$JS.API.STREAM.INFO"), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocations_are_merged_and_seen_by_every_member() {
+    let server = Server::with_jetstream();
+    let connection = server.connect().await;
+    let (one, other) = (open(&connection).await, open(&connection).await);
+    // Stands for a signed token that names ids: what matters here is that no writer loses what another one wrote.
+    let add = async |store: &Store, id: &str| {
+        let change = |stored: Option<&str>| {
+            Ok::<_, Error>(Some(format!("{}{id}.b.c", stored.map_or("", |t| &t[..t.len() - 4]))))
+        };
+        store.edit_revocation("CX", change).await.unwrap().unwrap()
+    };
+    let (first, second) = tokio::join!(add(&one, "x"), add(&other, "y"));
+    let last = if first.sequence > second.sequence { first } else { second };
+    for store in [&one, &other] {
+        let snapshot = store.wait_for(last, SOON).await.unwrap();
+        let token = &*snapshot.revocations["CX"];
+        assert!(token == "xy.b.c" || token == "yx.b.c", "{token}");
+    }
+    let nothing = one.edit_revocation("CX", |_| Ok::<_, Error>(None)).await.unwrap();
+    assert_eq!(nothing, None);
+    let junk = one.edit_revocation("CX", |_| Ok::<_, Error>(Some("junk".to_owned()))).await;
+    assert!(matches!(junk, Err(Error::Malformed { .. })), "{junk:?}");
+    assert!(matches!(one.edit_revocation("a b", |_| Ok::<_, Error>(None)).await, Err(Error::Name(_))));
+
+    // What someone else wrote there and is no token does not lift the revocation, and can be replaced.
+    let jetstream = jetstream::new(connection.client().clone());
+    let bucket = jetstream.get_key_value("LATTICEDATA_default").await.unwrap();
+    bucket.put("REVOCATION_CX", "{}".into()).await.unwrap();
+    let snapshot = until("the unreadable entry", &one, |snapshot| !snapshot.problems.is_empty()).await;
+    assert!(snapshot.problems.contains_key("LATTICEDATA_default/REVOCATION_CX"));
+    assert!(snapshot.revocations.contains_key("CX"));
+    let replaced = one
+        .edit_revocation("CX", |stored| {
+            assert_eq!(stored, None);
+            Ok::<_, Error>(Some("z.b.c".to_owned()))
+        })
+        .await
+        .unwrap();
+    let snapshot = one.wait_for(replaced.unwrap(), SOON).await.unwrap();
+    assert_eq!(&*snapshot.revocations["CX"], "z.b.c");
+    assert!(snapshot.problems.is_empty());
+}

@@ -24,8 +24,13 @@ pub struct Reply<'a> {
 /// What became of a call that was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// The function returned this, encoded.
-    Value(&'a [u8]),
+    /// The function returned.
+    Value {
+        /// How many streams go along, from the target to the caller.
+        streams: u8,
+        /// The encoded result.
+        value: &'a [u8],
+    },
     /// The call failed after it was begun: what it did until then stays done.
     Failed {
         /// The number of the reason, which is for those who call and run components to agree on.
@@ -39,14 +44,14 @@ impl<'a> Reply<'a> {
     /// Writes the reply. A value can also be left empty here and be appended to the plaintext, as it comes last.
     pub fn encode(&self) -> Plaintext {
         let size = match self.outcome {
-            Outcome::Value(value) => value.len(),
+            Outcome::Value { value, .. } => 1 + value.len(),
             Outcome::Failed { message, .. } => 4 + message.len(),
         };
         let mut plaintext = Plaintext::with_capacity(9 + size);
         plaintext.extend_from_slice(&self.call.to_be_bytes());
         match self.outcome {
-            Outcome::Value(value) => {
-                plaintext.extend_from_slice(&[VALUE]);
+            Outcome::Value { streams, value } => {
+                plaintext.extend_from_slice(&[VALUE, streams]);
                 plaintext.extend_from_slice(value);
             }
             Outcome::Failed { code, message } => {
@@ -65,7 +70,7 @@ impl<'a> Reply<'a> {
         let mut reader = reader(plaintext);
         let call = reader.u64("the call")?;
         let outcome = match reader.u8("the outcome")? {
-            VALUE => Outcome::Value(reader.rest()),
+            VALUE => Outcome::Value { streams: reader.u8("the streams")?, value: reader.rest() },
             FAILED => {
                 let (code, message) = read_reason(&mut reader)?;
                 reader.finish()?;
@@ -127,19 +132,21 @@ pub enum Reason {
     TargetNotAllowed,
     /// No link leads from the source to the target for this interface (407).
     NoLink,
-    /// The target does not export this function, or with other types (408).
+    /// The target does not export this function (408).
     NoFunction,
     /// A policy forbids the call (409).
     Denied,
     /// There was no time left when the message arrived (410).
     DeadlinePassed,
+    /// The target's function has other types than the caller's (411).
+    TypesDiffer,
     /// Anything else, by its number, such as a code of [`Error::code`].
     Other(u16),
 }
 
 impl Reason {
     /// All reasons with a name, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Busy,
         Self::Draining,
         Self::StateBehind,
@@ -150,6 +157,7 @@ impl Reason {
         Self::NoFunction,
         Self::Denied,
         Self::DeadlinePassed,
+        Self::TypesDiffer,
     ];
 
     /// The number.
@@ -165,6 +173,7 @@ impl Reason {
             Self::NoFunction => 408,
             Self::Denied => 409,
             Self::DeadlinePassed => 410,
+            Self::TypesDiffer => 411,
             Self::Other(code) => code,
         }
     }
@@ -176,7 +185,7 @@ impl Reason {
 
     /// Whether another process may be able to do what this one refused.
     pub fn may_be_tried_elsewhere(self) -> bool {
-        matches!(self, Self::Busy | Self::Draining | Self::StateBehind | Self::NotHere)
+        matches!(self, Self::Busy | Self::Draining | Self::StateBehind | Self::NotHere | Self::TypesDiffer)
     }
 }
 
@@ -193,6 +202,7 @@ impl fmt::Display for Reason {
             Self::NoFunction => f.write_str("no such function"),
             Self::Denied => f.write_str("denied by policy"),
             Self::DeadlinePassed => f.write_str("deadline passed"),
+            Self::TypesDiffer => f.write_str("types of the function differ"),
             Self::Other(code) => write!(f, "refused with code {code}"),
         }
     }

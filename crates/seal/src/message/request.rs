@@ -1,7 +1,7 @@
 //! A call.
 
 use super::{CallId, reader};
-use crate::wire::{put_long, put_short};
+use crate::wire::{Reader, put_long, put_short};
 use crate::{Error, Plaintext};
 
 /// How many calls can be within each other: the first has depth 0, what it calls 1, and so on to this.
@@ -16,7 +16,24 @@ pub const MAX_TRACE_PARENT_LEN: u8 = 128;
 /// Longest `tracestate`, in bytes.
 pub const MAX_TRACE_STATE_LEN: u16 = 512;
 
-const FIXED_LEN: usize = 8 + 4 + 1 + 8 + 6 + 2;
+const FIXED_LEN: usize = 8 + 4 + 1 + 8 + 1 + 8 + 1 + 6 + 2;
+
+/// How the parameters of a call are written, and so its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Encoding {
+    /// The component model's value encoding.
+    Values = 0,
+    /// Texts for people's tools: the parameters are WAVE, the result is WAVE and the same again as JSON.
+    Wave = 1,
+    /// The head of an HTTP request, and of its response; the bodies are streams.
+    Http = 2,
+}
+
+impl Encoding {
+    /// All encodings, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Values, Self::Wave, Self::Http];
+}
 
 /// A call of a function, the plaintext of a [`Kind::Request`](crate::Kind::Request).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +47,12 @@ pub struct Request<'a> {
     pub depth: u8,
     /// Revision of the state at which the caller found the link.
     pub state_revision: u64,
+    /// How the parameters are written.
+    pub encoding: Encoding,
+    /// The first bytes of the SHA-256 of the text of the function's type; zeros when the caller does not know it.
+    pub types: [u8; 8],
+    /// How many streams go along, from the caller to the target.
+    pub streams: u8,
     /// The component, provider or client that calls; the sealing member must be allowed to speak for it.
     pub source: &'a str,
     /// The component or provider that is called.
@@ -61,6 +84,9 @@ impl<'a> Request<'a> {
         out.extend_from_slice(&self.remaining.to_be_bytes());
         out.push(self.depth);
         out.extend_from_slice(&self.state_revision.to_be_bytes());
+        out.push(self.encoding as u8);
+        out.extend_from_slice(&self.types);
+        out.push(self.streams);
         put_short(out, "the source", self.source, MAX_NAME_LEN)?;
         put_short(out, "the target", self.target, MAX_NAME_LEN)?;
         put_short(out, "the link name", self.link_name, MAX_NAME_LEN)?;
@@ -83,6 +109,9 @@ impl<'a> Request<'a> {
             remaining: reader.u32("the remaining time")?,
             depth: reader.u8("the depth")?,
             state_revision: reader.u64("the state revision")?,
+            encoding: read_encoding(&mut reader)?,
+            types: reader.array("the types")?,
+            streams: reader.u8("the streams")?,
             source: reader.short_text("the source")?,
             target: reader.short_text("the target")?,
             link_name: reader.short_text("the link name")?,
@@ -133,4 +162,10 @@ impl<'a> Request<'a> {
         ];
         FIXED_LEN + texts.iter().map(|text| text.len()).sum::<usize>() + self.parameters.len()
     }
+}
+
+fn read_encoding(reader: &mut Reader<'_>) -> Result<Encoding, Error> {
+    let number = reader.u8("the encoding")?;
+    let known = Encoding::ALL.into_iter().find(|encoding| *encoding as u8 == number);
+    known.ok_or_else(|| reader.error("the encoding", "is not known"))
 }

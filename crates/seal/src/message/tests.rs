@@ -9,6 +9,9 @@ fn request() -> Request<'static> {
         remaining: 5000,
         depth: 2,
         state_revision: 77,
+        encoding: Encoding::Values,
+        types: *b"function",
+        streams: 2,
         source: "gateway",
         target: "echo",
         link_name: "default",
@@ -26,11 +29,11 @@ fn parameters_and_values_can_be_appended() {
     appended.write_all(b"parameters").unwrap();
     assert_eq!(appended.as_bytes(), request().encode().unwrap().as_bytes());
 
-    let mut appended = Reply { call: 3, outcome: Outcome::Value(b"") }.encode();
+    let mut appended = Reply { call: 3, outcome: Outcome::Value { streams: 1, value: b"" } }.encode();
     appended.extend_from_slice(b"value");
     assert_eq!(
         Reply::decode(appended.as_bytes()).unwrap(),
-        Reply { call: 3, outcome: Outcome::Value(b"value") }
+        Reply { call: 3, outcome: Outcome::Value { streams: 1, value: b"value" } }
     );
 }
 
@@ -68,11 +71,16 @@ fn bounds_hold_for_writing_and_reading() {
     };
     assert!(matches!(Request::decode(&with(12, 33)), Err(Error::TooDeep { depth: 33, .. })));
     assert_eq!(Request::decode(&with(12, 32)).unwrap().depth, 32);
-    let long_source = [&bytes[..21], &[201], name.as_bytes(), &bytes[29..]].concat();
+    assert!(matches!(
+        Request::decode(&with(21, 3)),
+        Err(Error::MalformedContent { field: "the encoding", .. })
+    ));
+    assert_eq!(Request::decode(&with(21, 2)).unwrap().encoding, Encoding::Http);
+    let long_source = [&bytes[..31], &[201], name.as_bytes(), &bytes[39..]].concat();
     assert!(matches!(Request::decode(&long_source), Err(Error::FieldTooLong { field: "the source", .. })));
-    let no_source = [&bytes[..21], &[0], &bytes[29..]].concat();
+    let no_source = [&bytes[..31], &[0], &bytes[39..]].concat();
     assert!(matches!(Request::decode(&no_source), Err(Error::MalformedContent { field: "the source", .. })));
-    let no_text = with(22, 0xff);
+    let no_text = with(32, 0xff);
     assert!(matches!(
         Request::decode(&no_text),
         Err(Error::MalformedContent { problem: "is not UTF-8", .. })
@@ -110,7 +118,7 @@ fn reasons_keep_their_numbers() {
     assert_eq!(Reason::from_code(303), Reason::Other(303));
     let elsewhere: Vec<_> =
         Reason::ALL.into_iter().filter(|reason| reason.may_be_tried_elsewhere()).map(Reason::code).collect();
-    assert_eq!(elsewhere, [401, 402, 403, 404]);
+    assert_eq!(elsewhere, [401, 402, 403, 404, 411]);
 }
 
 #[test]
@@ -136,6 +144,7 @@ fn unknown_outcomes_ends_and_trailing_bytes_are_refused() {
     }
     for error in [
         Reply::decode(&zeros[..8]).unwrap_err(),
+        Reply::decode(&zeros[..9]).unwrap_err(),
         Refused::decode(&zeros[..11]).unwrap_err(),
         Frame::decode(&zeros[..24]).unwrap_err(),
         Ping::decode(&zeros[..7]).unwrap_err(),
@@ -152,12 +161,13 @@ fn bytes_of(plaintext: Plaintext) -> Vec<u8> {
 proptest! {
     #[test]
     fn requests_survive(
-        call: u64, remaining: u32, depth in 0..=MAX_DEPTH, state_revision: u64, source in "[a-z]{1,200}",
+        call: u64, remaining: u32, depth in 0..=MAX_DEPTH, state_revision: u64, types: [u8; 8], streams: u8,
+        encoding in proptest::sample::select(Encoding::ALL.to_vec()), source in "[a-z]{1,200}",
         target in "\\PC{1,40}", link_name in "\\PC{0,40}", interface in "\\PC{0,50}", function in "\\PC{1,50}",
         trace_parent in "[0-9a-f-]{0,128}", trace_state in "[a-z=,]{0,512}", parameters: Vec<u8>,
     ) {
         let request = Request {
-            call, remaining, depth, state_revision, source: &source, target: &target, link_name: &link_name,
+            call, remaining, depth, state_revision, encoding, types, streams, source: &source, target: &target, link_name: &link_name,
             interface: &interface, function: &function, trace_parent: &trace_parent, trace_state: &trace_state,
             parameters: &parameters,
         };
@@ -171,17 +181,17 @@ proptest! {
 
     #[test]
     fn the_other_messages_survive(
-        call: u64, stream: u32, sequence: u64, credit: u32, code: u16, message in "\\PC{0,60}", data: Vec<u8>,
+        call: u64, stream: u32, sequence: u64, credit: u32, streams: u8, code: u16, message in "\\PC{0,60}", data: Vec<u8>,
         end in proptest::sample::select(vec![End::Open, End::Complete, End::Aborted]),
     ) {
         let frame = Frame { call, stream, sequence, end, credit, data: &data };
         let bytes = bytes_of(frame.encode().unwrap());
         prop_assert_eq!(Frame::decode(&bytes).unwrap(), frame);
         let failed = Outcome::Failed { code, message: &message };
-        for outcome in [Outcome::Value(&data), failed] {
+        for outcome in [Outcome::Value { streams, value: &data }, failed] {
             let reply = Reply { call, outcome };
             let bytes = bytes_of(reply.encode());
-        prop_assert_eq!(Reply::decode(&bytes).unwrap(), reply);
+            prop_assert_eq!(Reply::decode(&bytes).unwrap(), reply);
         }
         let refused = Refused { call, reason: Reason::from_code(code), message: &message };
         let bytes = bytes_of(refused.encode());

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
 use wattle_host::{Host, HostSettings, StopRequest, TrustedIssuers};
 use wattle_identity::keys::{KeyKind, KeyPair};
 
 use crate::context::Context;
 use crate::failure::Exit;
 use crate::logging;
+use crate::output::Done;
+use crate::settings::cluster::{ClusterSource, public_key};
 use crate::settings::host::{config_file, host_settings, key, log_format, log_level};
 use crate::settings::{
-    DEFAULT_CONFIG_FILE, Found, HostFlags, Key, Layer, Origin, Settings, Value, Variables, connect, env,
-    file, shared,
+    DEFAULT_CONFIG_FILE, Found, HostFlags, Key, Layer, Origin, Settings, Value, Variables, env, file, shared,
 };
 use crate::signals::StopSignals;
 
@@ -32,8 +34,18 @@ pub(crate) struct HostArgs {
     /// The config file, JSON [default: ./host_config.json, if it is there] [environment: WATTLE_CONFIG, HOST_CONFIG]
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
+    /// Print this host's public key (N…), for `wattle cluster issue`, and end. The key is made in the data folder where
+    /// there is none yet
+    #[arg(long)]
+    print_key: bool,
     #[command(flatten)]
     flags: HostFlags,
+}
+
+/// The host's public key, as `--print-key` prints it.
+#[derive(Debug, Serialize)]
+struct PublicKey {
+    public_key: String,
 }
 
 /// Runs the command.
@@ -42,16 +54,19 @@ pub(crate) async fn run(args: HostArgs, context: &Context) -> anyhow::Result<Exi
     let from_file = file.as_deref().map(file::layer).transpose()?.unwrap_or_default();
     let environment = env::layer(&context.variables, |_| true)?;
     let announced = Announcement::of(&context.variables, &environment, file.as_deref(), &from_file);
-    let settings = Settings::new([args.flags.0, context.connection.clone(), environment, from_file]);
+    let flags = args.flags.0;
+    let settings = Settings::new([flags.clone(), context.connection.clone(), environment, from_file]);
+    if args.print_key {
+        let public_key = public_key(&settings, &context.variables)?;
+        return context.print(&Done::new(public_key.clone(), PublicKey { public_key }));
+    }
     logging::start(log_format(&settings), log_level(&settings))?;
     announced.say();
-    if connect::calls(&settings)?.is_some() {
-        tracing::warn!(
-            "a connection of its own is set for calls, which do not leave a host yet: it is not used"
-        );
-    }
-    let cluster_key = cluster_key(&settings, Path::new(DEFAULT_CONFIG_FILE), file.as_deref())?;
-    let host = host_settings(&settings, &context.variables, cluster_key)?;
+    let usual = Path::new(DEFAULT_CONFIG_FILE);
+    let cluster_key = cluster_key(&settings, usual, file.as_deref())?;
+    let config = file.unwrap_or_else(|| usual.to_owned()); // which may just have been written
+    let cluster = ClusterSource::new(&settings, &flags, &context.variables, config, cluster_key)?.start()?;
+    let host = host_settings(&settings, &context.variables, cluster)?;
     serve(host, StopSignals::listen()?).await
 }
 
@@ -90,8 +105,9 @@ pub(crate) async fn serve(settings: HostSettings, mut signals: StopSignals) -> a
     Ok(Exit::Success)
 }
 
-/// The key of the cluster: the one in the settings, else the one that `path` keeps, where that is not the config file
-/// that was `read`, else a new one, which `path` then keeps.
+/// The key of the cluster: the one in the settings; none where they name a certificate or the cluster's issuers instead;
+/// else the one that `path` keeps, where that is not the config file that was `read`; else a new one, which `path` then
+/// keeps.
 ///
 /// # Errors
 /// When no key can be made.
@@ -103,8 +119,15 @@ pub(crate) fn cluster_key(
     if let Some(key) = key(settings, Key::ClusterSeed)? {
         return Ok(Some(key));
     }
+    if settings.find(Key::ClusterCertificate).is_some() {
+        return Ok(None);
+    }
     if let Some(issuers) = settings.find(Key::ClusterIssuers).filter(|found| !is_empty(found)) {
-        tracing::info!("{} names the cluster's keys, and this host holds the seed of none", issuers.origin);
+        tracing::warn!(
+            "{} names the cluster's keys, and this host has neither the seed of one nor a certificate: no other \
+             host will take its calls, or call it (--cluster-certificate)",
+            issuers.origin
+        );
         return Ok(None);
     }
     if let Some(kept) = kept_key(path) {
@@ -243,6 +266,8 @@ mod tests {
         assert_eq!(cluster_key(&given, &path, None).unwrap().unwrap().public_key(), key.public_key());
         let issuers = settings(&[("WASMCLOUD_CLUSTER_ISSUERS", &key.public_key())]);
         assert!(cluster_key(&issuers, &path, None).unwrap().is_none());
+        let certificate = settings(&[("WATTLE_CLUSTER_CERTIFICATE", "edge.jwt")]);
+        assert!(cluster_key(&certificate, &path, None).unwrap().is_none());
         assert!(!path.exists());
     }
 

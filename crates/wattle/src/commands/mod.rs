@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+pub(crate) mod call;
 pub(crate) mod claims;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod exec_child;

@@ -76,6 +76,9 @@ struct ComponentArgs {
     /// Time of one call, in whole seconds, for example 30s [default: the host's]
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     max_execution_time: Option<Duration>,
+    /// Calls that one instance answers, one after another: faster, but a call may see what an earlier one left behind
+    #[arg(long, value_name = "CALLS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    max_instance_reuse: u32,
     /// Where the id runs already from another reference, update it
     #[arg(long)]
     allow_update: bool,
@@ -171,7 +174,9 @@ fn limits(args: &ComponentArgs) -> Option<BTreeMap<String, String>> {
     let memory = args.max_memory.map(|bytes| ("max_memory_limit".to_owned(), bytes.to_string()));
     let time =
         args.max_execution_time.map(|time| ("max_execution_time".to_owned(), time.as_secs().to_string()));
-    let limits: BTreeMap<_, _> = memory.into_iter().chain(time).collect();
+    let reuse = (args.max_instance_reuse > 1)
+        .then(|| ("max_instance_reuse".to_owned(), args.max_instance_reuse.to_string()));
+    let limits: BTreeMap<_, _> = memory.into_iter().chain(time).chain(reuse).collect();
     (!limits.is_empty()).then_some(limits)
 }
 
@@ -208,10 +213,13 @@ mod tests {
             "64MiB",
             "--max-execution-time",
             "2m",
+            "--max-instance-reuse",
+            "9",
         ])
         .args;
         assert_eq!(args.count, 5);
-        let expected = [("max_execution_time", "120"), ("max_memory_limit", "67108864")];
+        let expected =
+            [("max_execution_time", "120"), ("max_instance_reuse", "9"), ("max_memory_limit", "67108864")];
         let limits = limits(&args).unwrap();
         assert!(limits.iter().map(|(key, value)| (key.as_str(), value.as_str())).eq(expected));
     }

@@ -15,6 +15,7 @@ use crate::keystore::{DEFAULT_ACCOUNT, KeyStore};
 use crate::logging;
 use crate::nats_server::{NatsServer, Supervised, find};
 use crate::output::note;
+use crate::settings::cluster::ClusterSource;
 use crate::settings::host::{host_settings, log_format, log_level};
 use crate::settings::table::{Group, Key, Scope, row};
 use crate::settings::{DEFAULT_CONFIG_FILE, HostFlags, Layer, Origin, Settings, Value, env, file};
@@ -63,7 +64,8 @@ fn explained(arg: clap::Arg, help: &'static str) -> clap::Arg {
 pub(crate) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<Exit> {
     let folder = folder(&args.flags.0, context)?;
     let _lock = lock(&folder)?; // until the end
-    let (settings, announced) = settings(args.flags.0, context, &folder, args.nats_port)?;
+    let flags = args.flags.0;
+    let (settings, announced) = settings(flags.clone(), context, &folder, args.nats_port)?;
     logging::start(log_format(&settings), log_level(&settings))?;
     announced.say();
     let server = NatsServer {
@@ -80,20 +82,22 @@ pub(crate) async fn run(args: UpArgs, context: &Context) -> anyhow::Result<Exit>
         server.log().display()
     );
     let supervised = Supervised::start(server, Nursery::start()?).await?;
-    let result = serve_host(&settings, context, &folder, signals).await;
+    let result = serve_host(&settings, &flags, context, &folder, signals).await;
     supervised.stop().await;
     result
 }
 
 async fn serve_host(
     settings: &Settings,
+    flags: &Layer,
     context: &Context,
     folder: &Path,
     signals: StopSignals,
 ) -> anyhow::Result<Exit> {
     let config = folder.join(DEFAULT_CONFIG_FILE);
     let cluster_key = cluster_key(settings, &config, Some(&config))?;
-    let host = host_settings(settings, &context.variables, cluster_key)?;
+    let cluster = ClusterSource::new(settings, flags, &context.variables, config, cluster_key)?.start()?;
+    let host = host_settings(settings, &context.variables, cluster)?;
     serve(host, signals).await
 }
 
@@ -195,6 +199,7 @@ mod tests {
     use super::*;
     use crate::output::Format;
     use crate::settings::Variables;
+    use crate::settings::host::data_dir;
 
     fn context(home: &Path, more: &[(&str, &str)]) -> Context {
         let mut pairs = vec![("HOME", home.to_str().unwrap())];
@@ -223,7 +228,7 @@ mod tests {
         assert_eq!(settings.switch(Key::AllowFileLoad), Some(true));
         let own = KeyStore::of(&context.variables).unwrap().get(DEFAULT_ACCOUNT).unwrap();
         assert_eq!(settings.list(Key::TrustedIssuers).unwrap(), [own.public_key()]);
-        assert!(host_settings(&settings, &context.variables, None).unwrap().data_dir.starts_with(&folder));
+        assert!(data_dir(&settings, &context.variables).unwrap().starts_with(&folder));
     }
 
     #[test]

@@ -151,6 +151,11 @@ pub(crate) fn registry(row: &Row) -> bool {
     matches!(row.key, Key::OciRegistry | Key::OciUser | Key::OciPassword | Key::RegistryCa)
 }
 
+/// Whether it is about the cluster's keys: what is read again while a host runs.
+pub(crate) fn cluster(row: &Row) -> bool {
+    matches!(row.key, Key::ClusterSeed | Key::ClusterIssuers | Key::ClusterCertificate)
+}
+
 /// Whether only the connection is wanted: what commands that are no host read.
 pub(crate) fn connection(row: &Row) -> bool {
     row.scope == Scope::Connection

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use wattle_artifact::{Credentials, Registries, RegistrySettings};
-use wattle_host::{HostSettings, Limits, TrustedIssuers};
+use wattle_host::{ClusterSettings, HostSettings, Limits, Telemetry, TrustedIssuers};
 use wattle_identity::keys::KeyPair;
 
 use super::{Key, Settings, Variables, connect};
 use crate::failure::usage;
 use crate::folders;
 use crate::logging::LogFormat;
+use crate::telemetry::telemetry;
 
 /// All that a host is told.
 ///
@@ -21,27 +23,23 @@ use crate::logging::LogFormat;
 pub(crate) fn host_settings(
     settings: &Settings,
     variables: &Variables,
-    cluster_key: Option<KeyPair>,
+    cluster: watch::Receiver<ClusterSettings>,
 ) -> anyhow::Result<HostSettings> {
-    let lattice = connect::lattice(settings);
-    let data_dir = match settings.path(Key::DataDir) {
-        Some(folder) => folder.to_owned(),
-        None => folders::data(variables)?.join("hosts").join(&lattice),
-    };
-    Ok(HostSettings {
+    let mut host = HostSettings {
+        lattice: connect::lattice(settings),
         js_domain: settings.text(Key::JsDomain).map(str::to_owned),
         ctl_prefix: connect::control_prefix(settings),
         control: connect::control(settings)?,
+        calls: connect::calls(settings)?,
         host_key: key(settings, Key::HostSeed)?,
-        cluster_issuers: cluster_issuers(settings, cluster_key.as_ref()),
-        cluster_key,
+        cluster,
         trusted_issuers: trusted_issuers(settings),
         allow_unsigned: settings.switch(Key::AllowUnsigned).unwrap_or(false),
         allow_file_load: settings.switch(Key::AllowFileLoad).unwrap_or(false),
         allow_latest: settings.switch(Key::AllowLatest).unwrap_or(false),
         registries: Registries::new(registries(settings)?)?.with_extra_ca(registry_ca(settings)),
         labels: settings.labels(),
-        data_dir,
+        data_dir: data_dir(settings, variables)?,
         fresh: settings.switch(Key::Fresh).unwrap_or(false),
         limits: limits(settings),
         heartbeat_interval: settings.duration(Key::HeartbeatInterval).unwrap_or(Duration::from_secs(30)),
@@ -51,8 +49,21 @@ pub(crate) fn host_settings(
         provider_shutdown_delay: settings
             .duration(Key::ProviderShutdownDelay)
             .unwrap_or(Duration::from_secs(2)),
-        lattice,
-    })
+        telemetry: Telemetry::default(),
+    };
+    host.telemetry = telemetry(variables, &host);
+    Ok(host)
+}
+
+/// The folder of the host's key, caches and list of what runs.
+///
+/// # Errors
+/// When the home folder is not known and no data folder was named.
+pub(crate) fn data_dir(settings: &Settings, variables: &Variables) -> anyhow::Result<PathBuf> {
+    match settings.path(Key::DataDir) {
+        Some(folder) => Ok(folder.to_owned()),
+        None => Ok(folders::data(variables)?.join("hosts").join(connect::lattice(settings))),
+    }
 }
 
 /// The key whose seed a setting holds.
@@ -172,9 +183,13 @@ mod tests {
         Variables::of(&[("HOME", "/home/ada")])
     }
 
+    fn no_cluster() -> watch::Receiver<ClusterSettings> {
+        watch::channel(ClusterSettings::default()).1
+    }
+
     #[test]
     fn the_defaults_deny() {
-        let host = host_settings(&Settings::default(), &home(), None).unwrap();
+        let host = host_settings(&Settings::default(), &home(), no_cluster()).unwrap();
         assert_eq!(host.lattice, "default");
         assert_eq!(host.ctl_prefix, "wasmbus.ctl");
         assert_eq!(host.trusted_issuers, TrustedIssuers::Only(Vec::new()));
@@ -182,12 +197,12 @@ mod tests {
         assert!(host.component_auction && host.provider_auction);
         assert_eq!(host.limits, Limits::default());
         assert_eq!(host.data_dir, Path::new("/home/ada/.local/share/wattle/hosts/default"));
-        assert!(host.admin_address.is_none());
+        assert!(host.admin_address.is_none() && host.calls.is_none());
     }
 
     #[test]
     fn a_star_trusts_everybody() {
-        let host = host_settings(&read(r#"{"trusted_issuers": ["*"]}"#), &home(), None).unwrap();
+        let host = host_settings(&read(r#"{"trusted_issuers": ["*"]}"#), &home(), no_cluster()).unwrap();
         assert_eq!(host.trusted_issuers, TrustedIssuers::Any);
     }
 

@@ -3,9 +3,10 @@
 //! * [`table`] says which settings there are, and all their names;
 //! * [`value`] reads and checks their values;
 //! * [`flags`], [`env`] and [`file`] are the three sources, [`layer`] puts them one above the other;
-//! * [`connect`] and [`host`] make of them what the libraries want;
+//! * [`connect`] and [`host`] make of them what the libraries want, and [`cluster`] does so again when files change;
 //! * [`shared`] writes the file that a second machine is given.
 
+pub(crate) mod cluster;
 pub(crate) mod connect;
 pub(crate) mod env;
 pub(crate) mod file;

@@ -50,6 +50,7 @@ pub(crate) enum Key {
     TrustedIssuers,
     ClusterSeed,
     ClusterIssuers,
+    ClusterCertificate,
     HostSeed,
     OciRegistry,
     OciUser,
@@ -435,6 +436,14 @@ pub(crate) static ROWS: &[Row] = &[
     .file(&[name("cluster_issuers")])
     .default("the public key of the cluster's seed")
     .shared(),
+    host(
+        Key::ClusterCertificate,
+        Kind::Path,
+        "A file with the certificate that was issued for this host; instead of the cluster's seed",
+    )
+    .flag("cluster-certificate")
+    .env(&[name("WATTLE_CLUSTER_CERTIFICATE")])
+    .file(&[name("cluster_certificate")]),
     host(Key::HostSeed, Kind::Seed(KeyKind::Host), "This host's own seed (SN…)")
         .flag("host-seed")
         .env(&[name("WATTLE_HOST_SEED"), name("WASMCLOUD_HOST_SEED")])
@@ -657,9 +666,15 @@ mod tests {
 
     #[test]
     fn nothing_of_one_machine_is_shared() {
-        for key in
-            [Key::HostSeed, Key::Labels, Key::DataDir, Key::AdminAddress, Key::NatsUrls, Key::NatsCreds]
-        {
+        for key in [
+            Key::HostSeed,
+            Key::ClusterCertificate,
+            Key::Labels,
+            Key::DataDir,
+            Key::AdminAddress,
+            Key::NatsUrls,
+            Key::NatsCreds,
+        ] {
             assert!(!row(key).unwrap().shared, "{key:?}");
         }
     }

@@ -47,7 +47,7 @@ pub(crate) enum Kind {
     Count,
     /// A number of bytes: `268435456`, `256MiB`.
     Bytes,
-    /// A time: `500ms`, `30s`, `10m`, `1h`; seconds without a unit.
+    /// A time: `500ms`, `30s`, `10m`, `1h`, `30d`; seconds without a unit.
     Duration,
     /// A time, in milliseconds without a unit.
     Millis,
@@ -259,7 +259,7 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// When it is not of this form, or too large.
 pub(crate) fn duration(text: &str, plain: Duration) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a time, such as 500ms, 30s, 10m or 1h");
+    let refused = || format!("`{text}` is not a time, such as 500ms, 30s, 10m, 1h or 30d");
     let (number, unit) = number_and_unit(text);
     let unit = match unit {
         "" => plain,
@@ -267,6 +267,7 @@ pub(crate) fn duration(text: &str, plain: Duration) -> Result<Duration, String> 
         "s" => Duration::from_secs(1),
         "m" | "min" => Duration::from_secs(60),
         "h" => Duration::from_secs(3600),
+        "d" => Duration::from_secs(24 * 3600),
         _ => return Err(refused()),
     };
     let number =
@@ -312,6 +313,7 @@ mod tests {
         assert_eq!(seconds("500ms").unwrap(), Duration::from_millis(500));
         assert_eq!(seconds("30").unwrap(), Duration::from_secs(30));
         assert_eq!(seconds("10m").unwrap(), Duration::from_secs(600));
+        assert_eq!(seconds("30d").unwrap(), Duration::from_secs(30 * 24 * 3600));
         assert_eq!(duration("300", Duration::from_millis(1)).unwrap(), Duration::from_millis(300));
         for bad in ["", "s", "-1s", "5 weeks", "99999999999h"] {
             assert!(seconds(bad).unwrap_err().contains(bad), "{bad}");

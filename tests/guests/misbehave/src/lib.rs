@@ -39,6 +39,12 @@ impl Guest for Misbehave {
                 text(out, 200, "slept\n");
             }
             "/slow-body" => slow_body(out),
+            "/tick" => tick(number(query, "ms")),
+            "/tick-body" => {
+                let (_body, mut stream) = start(out, 200);
+                let _ = stream.write_all(b"first\n").and_then(|()| std::io::Write::flush(&mut stream));
+                tick(number(query, "ms"))
+            }
             "/no-response" => drop(out),
             "/hang" => subscribe_duration(HOUR).block(),
             "/loop" => loop {
@@ -56,8 +62,16 @@ impl Guest for Misbehave {
 
 /// Sends status and headers, and gives the body to be written.
 fn start(out: ResponseOutparam, status: u16) -> (OutgoingBody, OutputStream) {
+    start_with(out, status, &[])
+}
+
+/// [`start`] with these values of the header that announces trailers.
+fn start_with(out: ResponseOutparam, status: u16, trailers: &[Vec<u8>]) -> (OutgoingBody, OutputStream) {
     let headers = Fields::new();
     headers.append("content-type", b"text/plain").expect("a valid header");
+    if !trailers.is_empty() {
+        headers.set("trailer", trailers).expect("a valid header");
+    }
     let response = OutgoingResponse::new(headers);
     response.set_status_code(status).expect("a valid status");
     let body = response.body().expect("the body is taken once");
@@ -74,11 +88,11 @@ fn text(out: ResponseOutparam, status: u16, text: &str) {
     let _ = OutgoingBody::finish(body, None);
 }
 
-/// Sends the request's body back chunk by chunk, each as soon as it came, and then its trailers.
+/// Sends the request's body back chunk by chunk, each as soon as it came, and then its trailers, if they were announced.
 fn echo(request: &IncomingRequest, out: ResponseOutparam) {
     let incoming = request.consume().expect("the request's body is taken once");
     let input = incoming.stream().expect("the request's stream is taken once");
-    let (outgoing, mut output) = start(out, 200);
+    let (outgoing, mut output) = start_with(out, 200, &request.headers().get("trailer"));
     let whole = copy(&input, &mut output);
     drop((input, output));
     if !whole {
@@ -140,6 +154,15 @@ fn slow_body(out: ResponseOutparam) {
     let (_body, mut stream) = start(out, 200);
     let _ = stream.write_all(b"first\n").and_then(|()| std::io::Write::flush(&mut stream));
     subscribe_duration(HOUR).block();
+}
+
+/// Writes a line to the log every so many milliseconds, and never looks whether anybody still waits for an answer.
+fn tick(ms: u64) -> ! {
+    eprintln!("first tick");
+    loop {
+        subscribe_duration(ms.max(1) * MILLISECOND).block();
+        eprintln!("tick");
+    }
 }
 
 /// Allocates and writes to every page until there is no more; the failed allocation aborts.

@@ -1,0 +1,26 @@
+//! The clocks that sessions are measured with.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use wattle_seal::{Monotonic, Wall};
+
+/// Counts milliseconds since it was made, from 1, so that 0 can stand for "never".
+#[derive(Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(&self) -> Monotonic {
+        let millis = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        Monotonic::from_millis(1 + millis)
+    }
+}
+
+/// The wall clock.
+pub(super) fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Wall::from_secs(since.map_or(0, |since| since.as_secs()))
+}

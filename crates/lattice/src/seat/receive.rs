@@ -1,0 +1,233 @@
+//! Reads what arrives: on the seat's own subject, where others call, and in its inbox, where their answers come.
+
+use std::sync::Arc;
+
+use async_nats::{Message, StatusCode, Subject, Subscriber};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use wattle_seal::message::{Cancel, Frame, Outcome, Ping, Refused, Reply};
+use wattle_seal::{Error as SealError, Kind, OVERHEAD, Packet};
+
+use super::core::{Core, hex};
+use super::counters::Counted;
+use super::handshake;
+use super::party::{Established, Route};
+use super::pending::Event;
+use super::serve;
+use super::stream::{Side, Streams};
+
+/// What was sealed longer ago is not taken, in milliseconds.
+pub(super) const MAX_AGE: u64 = 30_000;
+
+/// Behind the plaintext of a message is its tag, and nothing else.
+const TAG_LEN: usize = 16;
+
+/// Messages that have this length are opened where they are, if nobody else holds them; shorter ones are copied, so that
+/// they do not keep the connection's buffer.
+const IN_PLACE_LEN: usize = 32 * 1024;
+
+/// Reads what is sent to this process as one that is called.
+pub(super) async fn calls(core: Arc<Core>, mut messages: Subscriber) {
+    while let Some(Message { payload, reply, .. }) = messages.next().await {
+        match Packet::classify(&payload) {
+            Ok(Packet::Sealed(head)) => {
+                let held = core.gate.holds(&head.session);
+                match core.incoming.get(&head.session).filter(|_| !held) {
+                    Some(session) => open(&core, &session, payload, reply),
+                    None if core.gate.message(head, payload, reply) => {}
+                    None => core.counters.word(Counted::Dropped, "first_message"),
+                }
+            }
+            Ok(Packet::Offer) => {
+                let taken = reply.is_some_and(|reply| core.gate.offer(payload, reply, core.clock.now()));
+                if !taken {
+                    core.counters.word(Counted::Dropped, "offer");
+                }
+            }
+            Ok(Packet::Answer | Packet::Refusal) => core.counters.word(Counted::Dropped, "stray_packet"),
+            Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
+        }
+    }
+    core.closed.cancel();
+}
+
+/// Reads what comes back to this process as one that calls.
+pub(super) async fn inbox(core: Arc<Core>, mut messages: Subscriber) {
+    while let Some(message) = messages.next().await {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            undelivered(&core, &message.subject);
+            continue;
+        }
+        let payload = message.payload;
+        match Packet::classify(&payload) {
+            Ok(Packet::Sealed(head)) => match core.outgoing.get(&head.session) {
+                Some(session) => open(&core, &session, payload, None),
+                None => {
+                    core.counters.code(Counted::PacketRefused, SealError::UNKNOWN_SESSION);
+                }
+            },
+            Ok(packet) => in_the_clear(&core, &packet, &message.subject, payload),
+            Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
+        }
+    }
+    core.closed.cancel();
+}
+
+/// The server says that nobody took a message.
+fn undelivered(core: &Arc<Core>, subject: &str) {
+    let Some((letter, number)) = core.inbox.parse(subject) else { return };
+    let link = match letter {
+        b'h' => {
+            hex(number).map(|token| core.waiters.tell(token, handshake::Packet::NoResponders));
+            None
+        }
+        b'c' => hex(number).and_then(|call| core.pending.undelivered(call)),
+        // A frame or a ping of a process that may have begun the call.
+        b'f' => hex(number).and_then(|call| core.pending.link(call)),
+        b'p' => hex(number).and_then(|id| core.links.by_id(id)),
+        b's' => {
+            let numbers = number.split_once('-').and_then(|(party, call)| Some((hex(party)?, hex(call)?)));
+            if let Some((party, call)) = numbers {
+                core.served.cancel(party, call, "the caller is gone");
+            }
+            None
+        }
+        _ => None,
+    };
+    if let Some(link) = link {
+        if link.liveness().suspect(core.clock.now()) {
+            super::keeper::ping(core, &link);
+            core.suspicion.notify_one();
+        }
+    }
+}
+
+/// Answers to offers, and refusals: somebody else looks at the signatures.
+fn in_the_clear(core: &Core, packet: &Packet, subject: &str, payload: Bytes) {
+    let taken = match (core.inbox.parse(subject), packet) {
+        (Some((b'h', token)), Packet::Answer | Packet::Refusal) => {
+            hex(token).is_some_and(|token| core.waiters.tell(token, handshake::Packet::Bytes(payload)))
+        }
+        (Some((b'c', call)), Packet::Refusal) => {
+            hex(call).is_some_and(|call| core.gate.refusal(call, payload))
+        }
+        _ => false,
+    };
+    if !taken {
+        core.counters.word(Counted::Dropped, "stray_packet");
+    }
+}
+
+/// A message's bytes, to be decrypted where they are.
+pub(super) fn mutable(payload: Bytes) -> BytesMut {
+    if payload.len() < IN_PLACE_LEN {
+        return BytesMut::from(payload.as_ref());
+    }
+    payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()))
+}
+
+/// Opens a message of an established session and takes it where it belongs.
+pub(super) fn open(core: &Arc<Core>, session: &Arc<Established>, payload: Bytes, reply: Option<Subject>) {
+    let mut message = mutable(payload);
+    match session.session.open(&mut message, core.clock.now(), MAX_AGE) {
+        Ok(opened) => {
+            let (kind, age, length) = (opened.kind, opened.age, opened.plaintext.len());
+            dispatch(core, session, kind, age, message.freeze(), length, reply);
+        }
+        Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
+    }
+}
+
+/// Takes a message that opened where it belongs. Its plaintext is shared, not copied.
+pub(super) fn dispatch(
+    core: &Arc<Core>,
+    session: &Arc<Established>,
+    kind: Kind,
+    age: u64,
+    message: Bytes,
+    length: usize,
+    reply: Option<Subject>,
+) {
+    session.touch(core.clock.now());
+    let begin = OVERHEAD - TAG_LEN;
+    let plaintext = message.slice(begin..begin + length);
+    let taken = match kind {
+        Kind::Request => serve::request(core, session, age, &plaintext, reply),
+        Kind::Reply => self::reply(core, session, &plaintext),
+        Kind::Refusal => refusal(core, session, &plaintext),
+        Kind::Frame => frame(core, session, &plaintext),
+        Kind::Ping => pong(core, session, &plaintext, reply),
+        Kind::Pong => Ping::decode(&plaintext).map(|pong| super::keeper::ponged(core, session, pong.token)),
+        Kind::Cancel => Cancel::decode(&plaintext).map(|cancel| {
+            core.served.cancel(session.party.id, cancel.call, "the caller cancelled the call");
+        }),
+    };
+    if let Err(error) = taken {
+        core.counters.code(Counted::PacketRefused, error.code());
+    }
+}
+
+fn reply(core: &Arc<Core>, session: &Arc<Established>, plaintext: &Bytes) -> Result<(), SealError> {
+    let Reply { call, outcome } = Reply::decode(plaintext)?;
+    let taken = match outcome {
+        Outcome::Value { streams, value } => {
+            let value = plaintext.slice_ref(value);
+            core.pending.answer(call, session, value, streams, |pending| {
+                let route = Route {
+                    core: Arc::clone(core),
+                    party: Arc::clone(&session.party),
+                    call,
+                    subject: pending.link.subject.clone(),
+                    side: Side::Caller,
+                };
+                Streams::new(Arc::new(route))
+            })
+        }
+        Outcome::Failed { code, message } => {
+            let event = Event::Failed { code, message: message.to_owned() };
+            core.pending.fail(call, &session.party, event)
+        }
+    };
+    if !taken {
+        core.counters.word(Counted::Dropped, "late_reply");
+    }
+    Ok(())
+}
+
+fn refusal(core: &Core, session: &Arc<Established>, plaintext: &[u8]) -> Result<(), SealError> {
+    let Refused { call, reason, message } = Refused::decode(plaintext)?;
+    core.counters.code(Counted::RefusalReceived, reason.code());
+    let event = Event::Refused { reason, message: message.to_owned() };
+    if !core.pending.fail(call, &session.party, event) {
+        core.counters.word(Counted::Dropped, "late_reply");
+    }
+    Ok(())
+}
+
+fn frame(core: &Core, session: &Arc<Established>, plaintext: &Bytes) -> Result<(), SealError> {
+    let frame = Frame::decode(plaintext)?;
+    let streams = if session.calls {
+        core.pending.streams(frame.call, &session.party)
+    } else {
+        core.served.get(session.party.id, frame.call).map(|served| Arc::clone(&served.streams))
+    };
+    let data = plaintext.slice_ref(frame.data);
+    if !streams.is_some_and(|streams| streams.deliver(&frame, data)) {
+        core.counters.word(Counted::Dropped, "late_frame");
+    }
+    Ok(())
+}
+
+fn pong(
+    core: &Core,
+    session: &Established,
+    plaintext: &[u8],
+    reply: Option<Subject>,
+) -> Result<(), SealError> {
+    let ping = Ping::decode(plaintext)?;
+    if let Some(reply) = reply {
+        let pong = session.session.seal(Kind::Pong, ping.encode(), core.clock.now())?;
+        core.offer(reply, pong.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! `wattle call`: call a function of a component, with values as people write them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+use wattle_identity::certificate::{Certificate, Grant, Ids, Role, read_chain};
+use wattle_identity::keys::{KeyKind, KeyPair};
+use wattle_lattice::{
+    Call, CallError, Encoding, Incoming, Membership, Outcome, Reason, Seat, SeatOptions, Service, Trace,
+    async_trait,
+};
+
+use crate::client::connection;
+use crate::clock::now;
+use crate::commands::cluster::SignerFlags;
+use crate::context::Context;
+use crate::failure::{Exit, not_found, timed_out, usage};
+use crate::keystore::KeyStore;
+use crate::names::component_id;
+use crate::output::Output;
+use crate::settings::{Key, Layer, Settings, connect};
+
+/// How long a call may take, unless told otherwise.
+const TIME: Duration = Duration::from_secs(30);
+/// How long NATS may take to answer.
+const REPLY: Duration = Duration::from_secs(5);
+/// How long the certificate is good that is made for one call.
+const CERTIFICATE_TIME: u64 = 300;
+
+/// Call a function of a component
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Arguments are written in WAVE, one word each: 7, \"\\\"text\\\"\", '[1, 2]', '{name: \"x\", on: true}', 'some(3)'. After -- they may \
+                  begin with a minus.\n\
+                  Who calls needs a certificate that lists the target (wattle cluster issue --may-call), or the \
+                  cluster's seed, with which one is made for this call alone.\n\
+                  Example: wattle call adder acme:math/ops@1.0.0.add 2 3"
+)]
+pub(crate) struct CallArgs {
+    /// The id of the component
+    #[arg(value_parser = component_id)]
+    target: String,
+    /// The function: its interface as the component exports it, a dot, its name
+    #[arg(value_name = "INTERFACE.FUNCTION")]
+    function: String,
+    /// The arguments
+    arguments: Vec<String>,
+    /// A client's certificate, from a file
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate: its name, or a file with its seed
+    #[arg(long, value_name = "NAME|FILE", requires = "certificate")]
+    key: Option<String>,
+    #[command(flatten)]
+    signer: SignerFlags,
+}
+
+/// What came back.
+#[derive(Debug, Serialize)]
+struct Called {
+    result: Value,
+    wave: String,
+}
+
+impl Output for Called {
+    fn text(&self) -> String {
+        self.wave.clone()
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: CallArgs, context: &Context) -> anyhow::Result<Exit> {
+    let (interface, function) = args
+        .function
+        .rsplit_once('.')
+        .filter(|(_, name)| !name.is_empty() && !name.contains(['@', '/', ':']))
+        .unwrap_or(("", &args.function));
+    let settings = args.signer.settings(Layer::default(), context)?;
+    let lattice = connect::lattice(&settings);
+    let membership = membership(&args, &settings, &lattice, context)?;
+    let source = membership.key.public_key();
+    let connection = connection(&settings, context.timeout_or(REPLY)).await?;
+    let seat = Seat::join(&connection, SeatOptions::new(&lattice), membership, Arc::new(Nobody)).await?;
+    let after = context.timeout_or(TIME);
+    let call = Call {
+        source: source.into(),
+        target: args.target.as_str().into(),
+        link_name: "".into(),
+        interface: interface.into(),
+        function: function.into(),
+        encoding: Encoding::Wave,
+        types: [0; 8],
+        state_revision: 0,
+        deadline: Instant::now() + after,
+        depth: 0,
+        trace: Trace::default(),
+        parameters: Bytes::from(args.arguments.join(", ")),
+        streams: Vec::new(),
+        repeatable: false,
+    };
+    let answer = seat.call(call).await.map_err(failure)?;
+    let (wave, json) = read(&answer.value).context("the answer can't be read")?;
+    context.print(&Called { result: serde_json::from_str(&json)?, wave })
+}
+
+/// Who calls: as a certificate says, or, with the cluster's key, as one that is made for this call.
+fn membership(
+    args: &CallArgs,
+    settings: &Settings,
+    lattice: &str,
+    context: &Context,
+) -> anyhow::Result<Membership> {
+    let (key, chain) = match (&args.certificate, &args.key) {
+        (Some(path), Some(key)) => {
+            let key = KeyStore::of(&context.variables)?.named_or_in_file(key, KeyKind::User)?;
+            let text = std::fs::read_to_string(path);
+            let text = text.with_context(|| format!("cannot read the certificate {}", path.display()))?;
+            let chain = read_chain(&text).with_context(|| format!("{} is no certificate", path.display()))?;
+            (key, chain)
+        }
+        _ => {
+            let cluster = args.signer.key(settings, context)?;
+            let key = KeyPair::generate(KeyKind::User)?;
+            let grant = Grant {
+                role: Role::Client,
+                lattice: lattice.to_owned(),
+                answers_for: Ids::default(),
+                speaks_for: Ids::default(),
+                may_call: Ids::only([args.target.clone()]),
+                may_spy: Ids::default(),
+                artifact: None,
+            };
+            let mut certificate = Certificate::new(&cluster, &key.public_key(), grant, now())?;
+            certificate.expires = certificate.not_before + CERTIFICATE_TIME;
+            (key, vec![certificate.encode(&cluster)?])
+        }
+    };
+    let mut issuers = settings.list(Key::ClusterIssuers).unwrap_or_default().to_vec();
+    if issuers.is_empty() {
+        // Whoever handed out the certificate is believed for hosts, too.
+        let last = chain.last().context("the file holds no certificate")?;
+        issuers.push(Certificate::decode_unverified(last)?.issuer);
+    }
+    Ok(Membership { key, chain, issuers, revoked: BTreeSet::new() })
+}
+
+/// A client is called by nobody.
+struct Nobody;
+
+#[async_trait]
+impl Service for Nobody {
+    async fn serve(&self, _: Incoming) -> Outcome {
+        Outcome::Refused { reason: Reason::NotHere, message: "this is a client".to_owned() }
+    }
+
+    fn load(&self, _: &str) -> Option<u16> {
+        None
+    }
+}
+
+/// Two texts, each behind its length: WAVE, then JSON.
+fn read(mut value: &[u8]) -> anyhow::Result<(String, String)> {
+    let mut text = || {
+        let (length, rest) = value.split_first_chunk::<4>().context("it is cut off")?;
+        let (text, rest) =
+            rest.split_at_checked(u32::from_be_bytes(*length) as usize).context("it is cut off")?;
+        value = rest;
+        Ok::<_, anyhow::Error>(std::str::from_utf8(text)?.to_owned())
+    };
+    Ok((text()?, text()?))
+}
+
+/// Gives a failed call the exit code that scripts can tell it by.
+fn failure(error: CallError) -> anyhow::Error {
+    let message = error.to_string();
+    match error {
+        CallError::NotFound { .. } => not_found(message),
+        CallError::Timeout { .. } => timed_out(message),
+        CallError::Refused { reason: Reason::NoFunction, .. } => not_found(message),
+        CallError::Refused { reason: Reason::TargetNotAllowed, .. } => usage(message),
+        _ => anyhow!(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_texts_are_read_and_less_is_an_error() {
+        let value = [&[0, 0, 0, 2][..], b"[]", &[0, 0, 0, 3], b"[1]"].concat();
+        assert_eq!(read(&value).unwrap(), ("[]".to_owned(), "[1]".to_owned()));
+        for length in 0..value.len() {
+            assert!(read(&value[..length]).is_err(), "{length}");
+        }
+    }
+}

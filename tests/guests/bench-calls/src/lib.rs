@@ -1,0 +1,49 @@
+//! Both ends of the calls that the benchmark times: `echo` gives back what it is given, and `run` calls the `echo` that
+//! it is linked to and says how long each call took.
+
+use std::time::Instant;
+
+wit_bindgen::generate!({
+    inline: "
+        package wattle:bench@0.1.0;
+
+        interface echo {
+            echo: func(data: list<u8>) -> list<u8>;
+        }
+
+        interface run {
+            /// Nanoseconds of each of so many calls, one after another, with so many bytes.
+            run: func(calls: u32, bytes: u32) -> list<u64>;
+        }
+
+        world bench {
+            import echo;
+            export echo;
+            export run;
+        }
+    ",
+});
+
+struct Bench;
+
+export!(Bench);
+
+impl exports::wattle::bench::echo::Guest for Bench {
+    fn echo(data: Vec<u8>) -> Vec<u8> {
+        data
+    }
+}
+
+impl exports::wattle::bench::run::Guest for Bench {
+    fn run(calls: u32, bytes: u32) -> Vec<u64> {
+        let data = vec![7; bytes as usize];
+        (0..calls)
+            .map(|_| {
+                let began = Instant::now();
+                let back = wattle::bench::echo::echo(&data);
+                assert_eq!(back.len(), data.len(), "the echo is as long as the call");
+                u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+            })
+            .collect()
+    }
+}
