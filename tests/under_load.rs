@@ -31,44 +31,114 @@ const MARGIN: Duration = Duration::from_millis(250);
 /// One after another, or they load each other.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// The second host's answer is the usual one.
-const SECOND: &str = GREETING;
-/// The third host's answer.
-const THIRD: &str = "Hello from Weaver!\n";
+/// What the second and the third host answer.
+const ANSWERS: [&str; 2] = [GREETING, "Hello from Weaver!\n"];
 
-/// The server on the first host; `hello` on the second and the third, with answers of their own; `slow` on the second.
-/// Gives the URLs of both.
-async fn prepare(fleet: &Fleet) -> (String, String) {
-    fleet.run_guest(1, "hello", "http-hello", &[]).await;
-    fleet.run(2, "hello", &reworded(&guest("http-hello"), SECOND, THIRD), &[]).await;
-    fleet.run_guest(1, "slow", "misbehave", &[]).await;
-    (fleet.expose(0, "hello", "/").await, fleet.expose(0, "slow", "/hello").await)
+/// The server on the first host; `hello` on the second and the third, with answers of their own; `slow` nowhere yet.
+struct Scene {
+    fleet: Fleet,
+    load: Option<Load>,
+    slow: String,
+    /// The host that will go: the one that answers more.
+    goes: usize,
+    /// When the load was as it should be.
+    start: Instant,
 }
 
-/// Calls that run in `slow`, made now: how long each takes until it ends, and its status.
-async fn waiting(fleet: &Fleet, slow: &str) -> Vec<tokio::task::JoinHandle<(Instant, u16)>> {
-    let calls = (0..WAITING)
-        .map(|_| {
-            let request = Request::post(format!("{slow}/tick?ms=1000")).body(Bytes::new()).unwrap();
-            tokio::spawn(async move {
-                let answer = fetch(request).await;
-                (Instant::now(), answer.map_or(0, |answer| answer.status))
+impl Scene {
+    async fn set(fleet: Fleet) -> Self {
+        let hello = guest("http-hello");
+        for (host, answer) in [1, 2].into_iter().zip(ANSWERS) {
+            fleet.run(host, "hello", &reworded(&hello, GREETING, answer), &[]).await;
+        }
+        let url = fleet.expose(0, "hello", "/").await;
+        let first = Load::start(CALLERS, &Method::POST, &url);
+        first.answers(CALLS / 4).await;
+        let first = first.stop().await;
+        let answers = ANSWERS.map(|answer| first.answered_with(answer));
+        println!("{answers:?} of {} calls were answered by the second and the third host", first.0.len());
+        let goes = if answers[0] >= answers[1] { 1 } else { 2 };
+        fleet.run_guest(goes, "slow", "misbehave", &[]).await;
+        let slow = fleet.expose(0, "slow", "/hello").await;
+        let load = Load::start(CALLERS, &Method::POST, &url);
+        load.answers(CALLS / 4).await;
+        Self { fleet, load: Some(load), slow, goes, start: Instant::now() }
+    }
+
+    /// Waits until so many more calls were answered.
+    async fn answers(&self, more: usize) {
+        self.load.as_ref().unwrap().answers(more).await;
+    }
+
+    /// Ends the load, and gives all of its calls.
+    async fn stop(&mut self) -> Shots {
+        self.load.take().unwrap().stop().await
+    }
+
+    /// The answer of the host that goes.
+    fn lost(&self) -> &'static str {
+        ANSWERS[self.goes - 1]
+    }
+
+    /// The answer of the one that stays.
+    fn kept(&self) -> &'static str {
+        ANSWERS[2 - self.goes]
+    }
+
+    /// Makes calls that run until their caller is gone, on the host that goes, and waits until they run.
+    async fn waiting(&self) -> Vec<Waiting> {
+        let calls = (0..WAITING)
+            .map(|_| {
+                let request =
+                    Request::post(format!("{}/tick?ms=1000", self.slow)).body(Bytes::new()).unwrap();
+                tokio::spawn(async move {
+                    let answer = fetch(request).await;
+                    (Instant::now(), answer.map_or(0, |answer| answer.status))
+                })
             })
+            .collect();
+        let host = &self.fleet.hosts[self.goes];
+        eventually("the calls to run", wattle_tests::DEADLINE, || async {
+            (host.log().matches("first tick").count() == WAITING).then_some(())
         })
-        .collect();
-    eventually("the calls to run", wattle_tests::DEADLINE, || async {
-        (fleet.hosts[1].log().matches("first tick").count() == WAITING).then_some(())
-    })
-    .await;
-    calls
+        .await;
+        calls
+    }
+
+    /// Before what happened at `gone`, the host that went answered, and there was load enough.
+    fn assert_load(&self, shots: &Shots, gone: Instant) {
+        let before = shots.ended_between(self.start, gone);
+        println!("before: {before}");
+        assert!(before.failed().is_empty(), "{before}");
+        assert!(before.answered_with(self.lost()) > 0, "the host that went was not used");
+        let rate = before.0.len() as f64 / (gone - self.start).as_secs_f64();
+        assert!(rate >= RATE, "{rate:.0} calls/s are no load");
+    }
+
+    /// At most one call of each caller failed, all of them soon after `gone`, and those made later are answered by the
+    /// host that stayed.
+    fn assert_only_those_in_flight_failed(&self, shots: &Shots, gone: Instant, within: Duration) {
+        let failed = shots.failed();
+        let longest = failed.iter().map(|shot| shot.end.saturating_duration_since(gone)).max();
+        let (longest, all) = (longest.unwrap_or_default(), shots.0.len());
+        println!("{} of {all} calls failed, the last {longest:?} after the host was gone", failed.len());
+        for shot in failed.iter().take(3) {
+            println!("  made {:?} after it: {:?}", shot.start.saturating_duration_since(gone), shot.answer);
+        }
+        assert!(failed.len() <= CALLERS, "{} calls failed, and {CALLERS} were in flight", failed.len());
+        assert!(longest < within + MARGIN, "a call in flight ended {longest:?} after the host was gone");
+        let after = shots.made_between(gone + within + MARGIN, Instant::now());
+        println!("after: {after}");
+        assert!(after.failed().is_empty() && after.answered_with(self.lost()) == 0);
+        assert!(after.answered_with(self.kept()) > 0);
+    }
 }
+
+/// A call: when it ended, and its status.
+type Waiting = tokio::task::JoinHandle<(Instant, u16)>;
 
 /// Those calls end with an answer that says that they failed, within this time of `gone`.
-async fn assert_waiting_end(
-    calls: Vec<tokio::task::JoinHandle<(Instant, u16)>>,
-    gone: Instant,
-    within: Duration,
-) {
+async fn assert_waiting_end(calls: Vec<Waiting>, gone: Instant, within: Duration) {
     let ended: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
     let longest = ended.iter().map(|(end, _)| end.saturating_duration_since(gone)).max().unwrap_or_default();
     println!("{} calls that ran on the host ended within {longest:?}", ended.len());
@@ -76,111 +146,71 @@ async fn assert_waiting_end(
     assert!(ended.iter().all(|(_, status)| (500..600).contains(status)), "{ended:?}");
 }
 
-/// Before what happened at `gone`, both hosts answered, and enough.
-fn assert_load(shots: &Shots, start: Instant, gone: Instant) {
-    let before = shots.between(start, gone);
-    println!("before: {before}");
-    assert!(before.answered_with(SECOND) > 0 && before.answered_with(THIRD) > 0, "only one host is used");
-    assert!(before.rate() >= RATE, "{:.0} calls/s are no load", before.rate());
-    assert_eq!(before.0.iter().filter(|shot| shot.end < gone && shot.answer.is_err()).count(), 0);
-}
-
-/// At most one call of each caller failed, all of them soon after `gone`, and those made later are answered by the third
-/// host.
-fn assert_only_those_in_flight_failed(shots: &Shots, gone: Instant, within: Duration) {
-    let failed = shots.failed();
-    let longest =
-        failed.iter().map(|shot| shot.end.saturating_duration_since(gone)).max().unwrap_or_default();
-    println!(
-        "{} of {} calls failed, the last {longest:?} after the host was gone",
-        failed.len(),
-        shots.0.len()
-    );
-    for shot in failed.iter().take(3) {
-        println!("  made {:?} after it: {:?}", shot.start.saturating_duration_since(gone), shot.answer);
-    }
-    assert!(failed.len() <= CALLERS, "{} calls failed, and {CALLERS} were in flight", failed.len());
-    assert!(longest < within + MARGIN, "a call in flight ended {longest:?} after the host was gone");
-    let end = shots.0.iter().map(|shot| shot.end).max().unwrap();
-    let after = shots.between(gone + within + MARGIN, end);
-    println!("after: {after}");
-    assert!(after.failed().is_empty() && after.answered_with(SECOND) == 0);
-    assert!(after.answered_with(THIRD) > 0);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_killed_under_load() {
     const WITHIN: Duration = Duration::from_secs(1);
     let _alone = ALONE.lock().await;
-    let mut fleet = Fleet::start(3).await;
-    let (hello, slow) = prepare(&fleet).await;
-    let load = Load::start(CALLERS, &Method::POST, &hello);
-    load.answers(CALLS / 4).await;
-    let waiting = waiting(&fleet, &slow).await;
-    let start = Instant::now();
-    load.answers(CALLS).await;
+    let mut scene = Scene::set(Fleet::start(3).await).await;
+    let waiting = scene.waiting().await;
+    scene.answers(CALLS).await;
     let gone = Instant::now();
-    fleet.hosts[1].kill9();
+    scene.fleet.hosts[scene.goes].kill9();
     assert_waiting_end(waiting, gone, WITHIN).await;
-    load.answers(CALLS).await;
-    let shots = load.stop().await;
-    assert_load(&shots, start, gone);
-    assert_only_those_in_flight_failed(&shots, gone, WITHIN);
+    scene.answers(CALLS).await;
+    let shots = scene.stop().await;
+    scene.assert_load(&shots, gone);
+    scene.assert_only_those_in_flight_failed(&shots, gone, WITHIN);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_drained_under_load() {
     let _alone = ALONE.lock().await;
-    let mut fleet = Fleet::start(3).await;
-    let (hello, _) = prepare(&fleet).await;
-    let load = Load::start(CALLERS, &Method::POST, &hello);
-    load.answers(CALLS / 4).await;
-    let start = Instant::now();
-    load.answers(CALLS).await;
+    let mut scene = Scene::set(Fleet::start(3).await).await;
+    scene.answers(CALLS).await;
     let gone = Instant::now();
-    fleet.cli.run(["stop", "host", &fleet.hosts[1].id()]).await.ok();
-    assert_eq!(fleet.hosts[1].wait_exit().await.code(), Some(0));
+    let host = &mut scene.fleet.hosts[scene.goes];
+    scene.fleet.cli.run(["stop", "host", &host.id()]).await.ok();
+    assert_eq!(host.wait_exit().await.code(), Some(0));
     let stopped = Instant::now();
-    load.answers(CALLS).await;
-    let shots = load.stop().await;
-    assert_load(&shots, start, gone);
-    println!("while it drained: {}", shots.between(gone, stopped));
-    println!("after: {}", shots.between(stopped, Instant::now()));
+    scene.answers(CALLS).await;
+    let shots = scene.stop().await;
+    scene.assert_load(&shots, gone);
+    println!("while it drained: {}", shots.made_between(gone, stopped));
+    let after = shots.made_between(stopped, Instant::now());
+    println!("after: {after}");
     assert!(shots.failed().is_empty(), "{shots}");
-    assert_eq!(shots.between(stopped, Instant::now()).answered_with(SECOND), 0);
+    assert_eq!(after.answered_with(scene.lost()), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machine_cut_off() {
     const WITHIN: Duration = Duration::from_secs(5);
     let _alone = ALONE.lock().await;
-    let machine = match Machine::new() {
-        Ok(machine) => machine,
-        Err(reason) => {
+    let machines = match (Machine::new(), Machine::new()) {
+        (Ok(one), Ok(other)) => [one, other],
+        (Err(reason), _) | (_, Err(reason)) => {
             println!("machine_cut_off is skipped: no machine of its own can be made here: {reason}");
             return;
         }
     };
-    // The machine does not see our loopback interface.
+    // The machines do not see our loopback interface.
     let mut nats = Nats::prepare(NatsOptions::default());
     let config = format!("listen: \"0.0.0.0:{}\"\n", nats.address().port());
     nats.set_options(NatsOptions { config, ..NatsOptions::default() });
     nats.start_again_on_same_port().await;
     let mut fleet = Fleet::empty(nats).await;
     fleet.join(|options| options).await;
-    fleet.join(|options| options.on(&machine)).await;
-    fleet.join(|options| options).await;
-    let (hello, slow) = prepare(&fleet).await;
-    let load = Load::start(CALLERS, &Method::POST, &hello);
-    load.answers(CALLS / 4).await;
-    let waiting = waiting(&fleet, &slow).await;
-    let start = Instant::now();
-    load.answers(CALLS).await;
+    for machine in &machines {
+        fleet.join(|options| options.on(machine)).await;
+    }
+    let mut scene = Scene::set(fleet).await;
+    let waiting = scene.waiting().await;
+    scene.answers(CALLS).await;
     let gone = Instant::now();
-    machine.cut_off();
+    machines[scene.goes - 1].cut_off();
     assert_waiting_end(waiting, gone, WITHIN).await;
-    load.answers(CALLS).await;
-    let shots = load.stop().await;
-    assert_load(&shots, start, gone);
-    assert_only_those_in_flight_failed(&shots, gone, WITHIN);
+    scene.answers(CALLS).await;
+    let shots = scene.stop().await;
+    scene.assert_load(&shots, gone);
+    scene.assert_only_those_in_flight_failed(&shots, gone, WITHIN);
 }

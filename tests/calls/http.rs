@@ -23,6 +23,14 @@ async fn across(guest: &str) -> (Fleet, String) {
     (fleet, url)
 }
 
+/// The server and a guest on one host, and the URL.
+async fn within_a_host(guest: &str) -> (Fleet, String) {
+    let fleet = Fleet::start(1).await;
+    fleet.run_guest(0, guest, guest, &[]).await;
+    let url = fleet.expose(0, guest, "/hello").await;
+    (fleet, url)
+}
+
 /// The server on the first host, a gateway on the second, and on the third what it passes requests on to.
 async fn through(gateway: &str, guest: &str) -> (Fleet, String) {
     let fleet = Fleet::start(3).await;
@@ -88,6 +96,18 @@ async fn assert_trailers(url: &str) {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no body: {answer}"));
     assert!(answer.starts_with("HTTP/1.1 200 ") && body.contains("woven"), "{answer}");
     assert!(body.ends_with("0\r\nx-sum: 42\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn trailers_follow_within_a_host_wasi_0_2() {
+    let (_fleet, url) = within_a_host("misbehave").await;
+    assert_trailers(&url).await;
+}
+
+#[tokio::test]
+async fn trailers_follow_within_a_host_wasi_0_3() {
+    let (_fleet, url) = within_a_host("echo-p3").await;
+    assert_trailers(&url).await;
 }
 
 #[tokio::test]

@@ -100,8 +100,13 @@ pub struct Shots(pub Vec<Shot>);
 
 impl Shots {
     /// Those that were made from one moment to before another.
-    pub fn between(&self, from: Instant, to: Instant) -> Self {
+    pub fn made_between(&self, from: Instant, to: Instant) -> Self {
         Self(self.0.iter().filter(|shot| shot.start >= from && shot.start < to).cloned().collect())
+    }
+
+    /// Those that were over from one moment to before another.
+    pub fn ended_between(&self, from: Instant, to: Instant) -> Self {
+        Self(self.0.iter().filter(|shot| shot.end >= from && shot.end < to).cloned().collect())
     }
 
     /// Those that were not answered well.

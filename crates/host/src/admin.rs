@@ -86,7 +86,9 @@ impl Admin {
         let shared = self.0.get().and_then(Weak::upgrade);
         match path {
             "/metrics" => {
-                let text = shared.map(|shared| shared.metrics.encode(shared.seat.load().as_deref())).unwrap_or_default();
+                let text = shared
+                    .map(|shared| shared.metrics.encode(shared.seat.load().as_deref()))
+                    .unwrap_or_default();
                 answer(StatusCode::OK, PROMETHEUS, text)
             }
             "/livez" => answer(StatusCode::OK, JSON, ok()),

@@ -22,13 +22,14 @@ use wattle_runtime::{Runtime, RuntimeOptions};
 
 use crate::admin::Admin;
 use crate::admission::Admission;
+use crate::calls::{Spies, VALUE_ROOM};
 use crate::components::Components;
 use crate::control::STOP_TIMEOUT;
 use crate::data::{DataFolder, RunningList};
 use crate::error::Error;
 use crate::links::KeptState;
-use crate::metrics::Metrics;
 use crate::membership::{Member, SeatProblem};
+use crate::metrics::Metrics;
 use crate::names;
 use crate::names::friendly_name;
 use crate::providers::Providers;
@@ -369,6 +370,8 @@ async fn join(
         routes: Routes::default(),
         seat: ArcSwapOption::empty(),
         seat_problem: SeatProblem::default(),
+        value_room: Semaphore::new(VALUE_ROOM),
+        spies: Spies::default(),
         metrics: Metrics::new(settings.telemetry.counters()),
         telemetry: settings.telemetry,
         data,

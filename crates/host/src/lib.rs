@@ -41,7 +41,5 @@ mod turns;
 
 pub use error::{Error, StartError};
 pub use host::{Host, StopRequest};
-pub use settings::{
-    CertificateFile, ClusterSettings, HostSettings, Limits, TrustedIssuers, host_public_key,
-};
+pub use settings::{CertificateFile, ClusterSettings, HostSettings, Limits, TrustedIssuers, host_public_key};
 pub use telemetry::{SpanQueue, Telemetry};

@@ -56,7 +56,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(key: KeyPair, cluster: watch::Receiver<ClusterSettings>, connection: Connection) -> Self {
+    pub(crate) fn new(
+        key: KeyPair,
+        cluster: watch::Receiver<ClusterSettings>,
+        connection: Connection,
+    ) -> Self {
         Self { key, cluster, connection, own: None }
     }
 
@@ -142,7 +146,8 @@ impl Shared {
             let problem = match self.membership(&mut member, &cluster, &snapshot) {
                 Err(problem) => Some(problem),
                 Ok((membership, warning)) => {
-                    let now = (membership.chain.clone(), membership.issuers.clone(), membership.revoked.clone());
+                    let now =
+                        (membership.chain.clone(), membership.issuers.clone(), membership.revoked.clone());
                     let news = last.as_ref() != Some(&now);
                     match if news { self.take_seat(&member, membership).await } else { Ok(()) } {
                         Ok(()) => {
@@ -179,9 +184,9 @@ impl Shared {
     async fn take_seat(self: &Arc<Self>, member: &Member, membership: Membership) -> Result<(), String> {
         let seat = self.seat.load_full();
         if let Some(seat) = seat {
-            return seat
-                .set_membership(membership)
-                .map_err(|error| format!("the new certificate or issuers can't be used, the old ones stay: {error}"));
+            return seat.set_membership(membership).map_err(|error| {
+                format!("the new certificate or issuers can't be used, the old ones stay: {error}")
+            });
         }
         let options = SeatOptions::new(self.lattice());
         let service = Arc::new(Incoming(Arc::downgrade(self)));

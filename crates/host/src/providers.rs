@@ -18,10 +18,10 @@ use wattle_protocol::inventory::ProviderInventory;
 use wattle_protocol::link::DEFAULT_LINK_NAME;
 use wattle_provider::{LinkKey, Provider, ResolvedLink};
 
+use crate::calls::Router;
 use crate::config;
 use crate::data::ProviderEntry;
 use crate::error::StartError;
-use crate::calls::Router;
 use crate::shared::Shared;
 use crate::turns::{Kind, Turn};
 

@@ -15,6 +15,7 @@ use wattle_protocol::inventory::{ComponentInventory, HostInventory};
 use wattle_protocol::subject::Subjects;
 
 use crate::admission::Admission;
+use crate::calls::Spies;
 use crate::components::{Component, Components};
 use crate::data::{DataFolder, RunningList};
 use crate::host::StopWanted;
@@ -52,6 +53,10 @@ pub(crate) struct Shared {
     /// Where calls over the lattice are made and taken, once this host is a member.
     pub(crate) seat: ArcSwapOption<Seat>,
     pub(crate) seat_problem: SeatProblem,
+    /// Memory for large values, in KiB.
+    pub(crate) value_room: Semaphore,
+    /// Those who watch calls.
+    pub(crate) spies: Spies,
     pub(crate) events: EventPublisher,
     pub(crate) metrics: Metrics,
     pub(crate) telemetry: Telemetry,
@@ -147,7 +152,8 @@ impl Shared {
                 .collect();
             if !missing.is_empty() {
                 let missing: Vec<_> = missing.into_iter().collect();
-                inventory.reason = Some(format!("it imports {}, for which there is no link", missing.join(", ")));
+                inventory.reason =
+                    Some(format!("it imports {}, for which there is no link", missing.join(", ")));
             }
             inventory
         };
@@ -167,7 +173,13 @@ impl Shared {
         let snapshot = self.store.snapshot();
         let unreadable =
             snapshot.problems.iter().map(|(key, why)| format!("entry {key} of the state is ignored: {why}"));
-        state.into_iter().chain(unsaved).chain(self.seat_problem.get()).chain(self.waiting.problems()).chain(unreadable).collect()
+        state
+            .into_iter()
+            .chain(unsaved)
+            .chain(self.seat_problem.get())
+            .chain(self.waiting.problems())
+            .chain(unreadable)
+            .collect()
     }
 
     /// Whether the lattice's state was ever caught up.

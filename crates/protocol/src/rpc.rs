@@ -30,6 +30,10 @@ use ring::digest::{SHA256, digest};
 
 use crate::Error;
 
+/// The interface of a call by which a client watches the calls of its target. Every host answers it for what it runs; no
+/// component can have it.
+pub const SPY_INTERFACE: &str = "wattle:lattice/spy";
+
 /// Longest packet of discovery accepted, in bytes.
 pub const MAX_PACKET_LEN: usize = 17 * 1024;
 

@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
     call, claims, cluster, completions, config, exec_child, get, host, keys, label, link, par, pull, push,
-    scale, start, stop, up, update,
+    scale, spy, start, stop, up, update,
 };
 use crate::context::Context;
 use crate::failure::Exit;
@@ -48,6 +48,7 @@ enum Command {
     Scale(scale::ScaleArgs),
     Update(update::UpdateArgs),
     Call(call::CallArgs),
+    Spy(spy::SpyArgs),
     Link(link::LinkArgs),
     Config(config::ConfigArgs),
     Get(get::GetArgs),
@@ -110,6 +111,7 @@ impl Cli {
             Command::Scale(args) => scale::run(args, &context).await,
             Command::Update(args) => update::run(args, &context).await,
             Command::Call(args) => call::run(args, &context).await,
+            Command::Spy(args) => spy::run(args, &context).await,
             Command::Link(args) => link::run(args, &context).await,
             Command::Config(args) => config::run(args, &context).await,
             Command::Get(args) => get::run(args, &context).await,

@@ -18,6 +18,7 @@ mod names;
 mod nats_server;
 mod outcome;
 mod output;
+mod seat;
 mod settings;
 mod signals;
 mod signing;

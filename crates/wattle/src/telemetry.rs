@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector, TelemetryResourceDetector};
 use wattle_host::{HostSettings, SpanQueue, Telemetry, host_public_key};
@@ -17,21 +17,23 @@ const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORT
 /// Exports the spans of a host if the environment says so. What is wrong there is logged: these variables are often set
 /// for a whole machine, and a host does its work without traces as well.
 pub(crate) fn telemetry(variables: &Variables, host: &HostSettings) -> Telemetry {
-    let started = match endpoint(variables) {
+    let endpoint = match endpoint(variables) {
+        Ok(Some(endpoint)) => endpoint,
         Ok(None) => return Telemetry::default(),
-        Ok(Some(endpoint)) => start(variables, host).map(|telemetry| (endpoint, telemetry)),
-        Err(problem) => Err(problem),
+        Err(problem) => return without(&problem),
     };
-    match started {
-        Ok((endpoint, telemetry)) => {
+    match start(variables, host) {
+        Ok(telemetry) => {
             tracing::info!("traces are exported to where {endpoint} says");
             telemetry
         }
-        Err(problem) => {
-            tracing::warn!("no traces are exported: {problem}");
-            Telemetry::default()
-        }
+        Err(problem) => without(&problem),
     }
+}
+
+fn without(problem: &str) -> Telemetry {
+    tracing::warn!("no traces are exported: {problem}");
+    Telemetry::default()
 }
 
 /// The variable that says where spans go; none where no spans are wanted.
@@ -52,8 +54,17 @@ fn endpoint(variables: &Variables) -> Result<Option<&'static str>, String> {
     if !["http://", "https://"].iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme)) {
         return Err(format!("{name} is no URL that begins with http:// or https://"));
     }
+    Ok(Some(name))
+}
+
+/// How spans are written.
+///
+/// # Errors
+/// The variable that asks for something else than OTLP over HTTP.
+fn protocol(variables: &Variables) -> Result<Protocol, String> {
     match first(variables, PROTOCOLS)? {
-        None | Some((_, "http/protobuf" | "http/json")) => Ok(Some(name)),
+        None | Some((_, "http/protobuf")) => Ok(Protocol::HttpBinary),
+        Some((_, "http/json")) => Ok(Protocol::HttpJson),
         Some((name, _)) => Err(format!("{name} is neither http/protobuf nor http/json")),
     }
 }
@@ -71,14 +82,15 @@ fn first<'a>(
 }
 
 fn start(variables: &Variables, host: &HostSettings) -> Result<Telemetry, String> {
-    let queue = queue(variables)?;
+    let (queue, protocol) = (queue(variables)?, protocol(variables)?);
     let id = match &host.host_key {
         Some(key) => key.public_key(),
         None => host_public_key(&host.data_dir).map_err(|error| error.to_string())?,
     };
     let resource = resource(variables.get("OTEL_SERVICE_NAME").ok().flatten(), &host.lattice, id);
-    // It reads the endpoint, headers, protocol and time-out by itself.
-    let exporter = SpanExporter::builder().with_http().build().map_err(|error| match error {
+    // It reads the endpoint, headers and time-out by itself.
+    let exporter = SpanExporter::builder().with_http().with_protocol(protocol).build();
+    let exporter = exporter.map_err(|error| match error {
         // Up to the colon it names the variable or setting, after it the value, which may hold a password.
         ExporterBuildError::InvalidConfiguration(what) => {
             format!("{} has a value that can't be used", what.split(':').next().unwrap_or_default())
@@ -140,12 +152,6 @@ mod tests {
         assert_eq!(endpoint_of(&[ENDPOINT]), Ok(Some(ENDPOINT.0)));
         let both = [ENDPOINT, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "HTTPS://other/v1/traces")];
         assert_eq!(endpoint_of(&both), Ok(Some("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")));
-        for protocol in ["http/protobuf", "http/json"] {
-            assert_eq!(
-                endpoint_of(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]),
-                Ok(Some(ENDPOINT.0))
-            );
-        }
     }
 
     #[test]
@@ -160,14 +166,23 @@ mod tests {
 
     #[test]
     fn what_can_not_be_done_is_said_without_the_value() {
-        for (name, value) in [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "ada:hunter2@collector"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
-            ("OTEL_TRACES_EXPORTER", "zipkin"),
-        ] {
+        for (name, value) in
+            [("OTEL_EXPORTER_OTLP_ENDPOINT", "ada:hunter2@collector"), ("OTEL_TRACES_EXPORTER", "zipkin")]
+        {
             let problem = endpoint_of(&[ENDPOINT, (name, value)]).unwrap_err();
             assert!(problem.contains(name) && !problem.contains(value), "{problem}");
+        }
+    }
+
+    #[test]
+    fn spans_are_written_as_protobuf_or_json() {
+        let protocol_of = |pairs: &[(&str, &str)]| protocol(&Variables::of(pairs));
+        let (all, traces) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL");
+        assert_eq!(protocol_of(&[]), Ok(Protocol::HttpBinary));
+        assert_eq!(protocol_of(&[(all, "http/json")]), Ok(Protocol::HttpJson));
+        assert_eq!(protocol_of(&[(all, "grpc"), (traces, "http/protobuf")]), Ok(Protocol::HttpBinary));
+        for name in [all, traces] {
+            assert!(protocol_of(&[(name, "grpc")]).unwrap_err().contains(name));
         }
     }
 

@@ -63,7 +63,9 @@ pub(crate) fn of_lattice(error: LatticeError, source: &str, link_name: &str) -> 
     let reason = error.to_string();
     match error {
         LatticeError::NotFound { target } => CallError::NotRunning { target: target.to_string() },
-        LatticeError::Timeout { target, after, .. } => CallError::Timeout { target: target.to_string(), after },
+        LatticeError::Timeout { target, after, .. } => {
+            CallError::Timeout { target: target.to_string(), after }
+        }
         LatticeError::Lost { target, .. } => CallError::Lost { target: target.to_string(), reason },
         LatticeError::Refused { target, reason: why, message } => {
             of_refusal(target.to_string(), why, message, source, link_name)

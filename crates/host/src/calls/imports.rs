@@ -34,7 +34,7 @@ impl Imports for Router {
             let way = shared
                 .way(&caller.component, &caller.link_name, function.interface())
                 .ok_or_else(|| no_link(&caller, function.interface()))?;
-            let mut counted = Counted::new(&shared.metrics, &way.source, &way.target);
+            let mut counted = Counted::new(&shared, &way, function.name());
             let mut span = shared.telemetry.route(&context.trace, &way, function.name());
             let context = span.within(&context);
             let result = match shared.place(&way.target, &context).await {

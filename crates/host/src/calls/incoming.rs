@@ -5,18 +5,34 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use http_body_util::BodyExt;
+use tokio::sync::SemaphorePermit;
 use wattle_identity::certificate::Role;
 use wattle_lattice::{Bucket, Encoding, Incoming as Call, Outcome, Reason, Revision, Service, async_trait};
+use wattle_protocol::rpc::SPY_INTERFACE;
 use wattle_provider::BodyError;
 use wattle_runtime::{CallContext, Reserved};
 
 use crate::calls::convert::{streams_from_lattice, streams_to_lattice, trace_from_lattice};
+use crate::calls::counted::Watched;
 use crate::calls::{failure, http_wire};
 use crate::components::Component;
+use crate::routes::Table;
 use crate::shared::Shared;
 
 /// How long a call waits for the state to catch up with its caller's.
 const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// Parameters of so many bytes need no room of their own: as many calls as may run at once don't add up to much.
+const SMALL_VALUES: usize = 16 << 10;
+
+/// How many times the bytes of its encoding a value can take in memory: a byte of a list is a value of 40 bytes.
+const VALUE_GROWTH: usize = 40;
+
+/// Memory for the large values of all calls from other hosts together, in KiB.
+pub(crate) const VALUE_ROOM: usize = 512 << 10;
+
+/// How long a call waits for room. Not longer, because what takes it may be waiting for this call.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the lattice hands its calls to. It does not keep the host alive.
 pub(crate) struct Incoming(pub(crate) Weak<Shared>);
@@ -29,8 +45,15 @@ impl Service for Incoming {
         };
         let trace = trace_from_lattice(std::mem::take(&mut call.trace));
         let outer = CallContext { deadline: call.deadline, depth: call.depth, trace };
+        if &*call.interface == SPY_INTERFACE {
+            return shared.let_watch(&call);
+        }
+        let mut watched = Watched::begin(&shared, &call);
         let span = shared.telemetry.receive(&outer.trace, &call);
         let (Ok(outcome) | Err(outcome)) = shared.answer_call(call, &span.within(&outer)).await;
+        if let Some(watched) = &mut watched {
+            watched.end(&outcome);
+        }
         span.end_answer(&outcome);
         outcome
     }
@@ -68,8 +91,8 @@ impl Shared {
             return Err(refused(Reason::StateBehind, message));
         }
         // The table follows the state a moment later; what counts is the state.
-        self.routes.replace(&self.store.snapshot());
-        if self.is_linked(call) {
+        let table = Table::new(&self.store.snapshot());
+        if linked_in(&table, call) {
             return Ok(());
         }
         let Call { source, target, link_name, interface, .. } = call;
@@ -79,11 +102,13 @@ impl Shared {
     }
 
     fn is_linked(&self, call: &Call) -> bool {
-        let routes = self.routes.load();
-        routes
-            .target(&call.source, &call.link_name, &call.interface)
-            .is_some_and(|target| *target == call.target)
+        linked_in(&self.routes.load(), call)
     }
+}
+
+fn linked_in(table: &Table, call: &Call) -> bool {
+    let target = table.target(&call.source, &call.link_name, &call.interface);
+    target.is_some_and(|target| *target == call.target)
 }
 
 fn refused(reason: Reason, message: String) -> Outcome {
@@ -119,6 +144,19 @@ impl Shared {
         Ok(Outcome::Value { value, streams })
     }
 
+    /// Room for the values of a call, which take many times the bytes in which they came. Small ones need none.
+    async fn room(&self, parameters: &[u8]) -> Result<Option<SemaphorePermit<'_>>, Outcome> {
+        if parameters.len() <= SMALL_VALUES {
+            return Ok(None);
+        }
+        let kibibytes = (parameters.len() * VALUE_GROWTH).div_ceil(1024).min(VALUE_ROOM);
+        let wanted = self.value_room.acquire_many(u32::try_from(kibibytes).unwrap_or(u32::MAX));
+        match tokio::time::timeout(ROOM_PATIENCE, wanted).await {
+            Ok(Ok(room)) => Ok(Some(room)),
+            _ => Err(refused(Reason::Busy, "other calls have taken the memory for large values".to_owned())),
+        }
+    }
+
     async fn answer_values(
         &self,
         component: &Component,
@@ -136,11 +174,11 @@ impl Shared {
             );
             return Err(refused(Reason::TypesDiffer, message));
         }
-        let streams = streams_from_lattice(call.streams);
-        let parameters = function.decode_parameters(call.parameters, streams);
+        let mut place = reserve(component, &call, context).await?;
+        // Read only now: while it waits for its place, a call takes no more than it was sent in.
+        let _room = self.room(&call.parameters).await?;
+        let parameters = function.decode_parameters(call.parameters, streams_from_lattice(call.streams));
         let parameters = parameters.map_err(|error| failure::bad_value(&error))?;
-        let place = component.served.reserve(context).await;
-        let mut place = place.map_err(|error| failed(&call.target, error))?;
         let run = self.telemetry.run(&context.trace, &call.target, &mut place);
         let result = place.call(&function, parameters).await;
         run.end(&result);
@@ -158,6 +196,7 @@ impl Shared {
     ) -> Result<Outcome, Outcome> {
         let function = exported(component, &call)?;
         let mut place = reserve(component, &call, context).await?;
+        let _room = self.room(&call.parameters).await?;
         let text = std::str::from_utf8(&call.parameters).map_err(|error| failure::bad_value(&error))?;
         let run = self.telemetry.run(&context.trace, &call.target, &mut place);
         let result = place.call_wave(&function, text).await;

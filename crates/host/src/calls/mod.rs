@@ -14,6 +14,8 @@ mod incoming;
 mod providers;
 mod router;
 mod spans;
+mod spy;
 
-pub(crate) use incoming::Incoming;
+pub(crate) use incoming::{Incoming, VALUE_ROOM};
 pub(crate) use router::Router;
+pub(crate) use spy::Spies;

@@ -71,7 +71,7 @@ impl Shared {
         mut request: Request<Body>,
         context: &CallContext,
     ) -> Result<Response<Body>, CallError> {
-        let mut counted = Counted::new(&self.metrics, &way.source, &way.target);
+        let mut counted = Counted::new(self, way, &HANDLE);
         let mut span = self.telemetry.route(&context.trace, way, &HANDLE);
         let context = span.within(context);
         let result = match self.place(&way.target, &context).await {

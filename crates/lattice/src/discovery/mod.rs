@@ -198,6 +198,11 @@ impl Discovery {
         let _ = announced.await;
     }
 
+    /// From now on nothing is asked or answered, although others still hold this.
+    pub(crate) fn stop(&self) {
+        self.inner.stop.cancel();
+    }
+
     /// Calls don't reach this process: it is left out until it gives a good answer to a new query.
     pub(crate) fn gone(&self, address: &Address) {
         self.inner.table().gone(address, Instant::now());

@@ -17,11 +17,14 @@ use super::handshake::Failure;
 use super::links::Link;
 use super::party::{Established, Route};
 use super::pending::{Event, Pending};
-use super::stream::{self, Side, Source, StreamBroken, Streams};
+use super::stream::{self, Ongoing, Side, Source, StreamBroken};
 use crate::discovery::Peer;
 
 /// A call is tried with so many peers.
 const MAX_PEERS: usize = 5;
+
+/// A call that goes everywhere goes to so many members at most.
+const MAX_MEMBERS: usize = 1024;
 
 /// A call is sent to one peer so many times: again when that does not know the session.
 const MAX_SESSIONS: usize = 2;
@@ -38,16 +41,33 @@ enum Ended {
 pub(super) async fn call(core: &Arc<Core>, mut call: Call) -> Result<Answer, CallError> {
     core.counters.made.fetch_add(1, Ordering::Relaxed);
     let sources = std::mem::take(&mut call.streams).into_iter().map(Source::repeatable).collect();
-    let (began, deadline) = (Instant::now(), call.deadline);
-    let mut caller = Caller { core, call, sources, began, sent: false };
-    let outcome = match tokio::time::timeout_at(deadline, caller.try_peers()).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(caller.timeout()),
-    };
+    let mut caller = Caller { core, call, sources, began: Instant::now(), sent: false };
+    let outcome = caller.try_peers().await;
     if let Err(error) = &outcome {
         core.counters.word(Counted::CallFailed, error.word());
     }
     outcome
+}
+
+/// Makes a call at every member that answers for the target.
+pub(super) async fn call_everywhere(core: &Arc<Core>, call: Call) -> Result<Vec<Answer>, CallError> {
+    core.counters.made.fetch_add(1, Ordering::Relaxed);
+    let call = Call { streams: Vec::new(), ..call };
+    let mut caller = Caller { core, call, sources: Vec::new(), began: Instant::now(), sent: false };
+    let (mut asked, mut answers, mut last) = (Vec::new(), Vec::new(), None);
+    while asked.len() < MAX_MEMBERS {
+        let found = core.discovery.find(&caller.call.target, caller.call.deadline, &asked).await;
+        let Some(peer) = found else { break };
+        match caller.try_peer(&peer).await {
+            Ok(answer) => answers.push(answer),
+            Err(Ended::Here(error) | Ended::Elsewhere(error)) => last = Some(error),
+        }
+        asked.push(peer.address.clone());
+    }
+    if answers.is_empty() {
+        return Err(last.unwrap_or_else(|| CallError::NotFound { target: caller.target() }));
+    }
+    Ok(answers)
 }
 
 struct Caller<'a> {
@@ -76,7 +96,12 @@ impl Caller<'_> {
                 return Err(CallError::Disconnected { target: self.target(), reason });
             }
             let found = self.core.discovery.find(&self.call.target, self.call.deadline, &asked).await;
-            let Some(peer) = found else { break };
+            let Some(peer) = found else {
+                if Instant::now() >= self.call.deadline {
+                    return Err(self.timeout());
+                }
+                break;
+            };
             match self.try_peer(&peer).await {
                 Ok(answer) => return Ok(answer),
                 Err(Ended::Here(error)) => return Err(error),
@@ -108,10 +133,7 @@ impl Caller<'_> {
             if again > 0 {
                 core.counters.word(Counted::Retry, "unknown_session");
             }
-            let session = match link.session(core).await {
-                Ok(session) => session,
-                Err(failure) => return Err(Ended::Elsewhere(self.no_session(&link, failure))),
-            };
+            let session = self.session(&link).await?;
             if !session.member.may_answer_for(&self.call.target) {
                 let failure =
                     Failure::Untrusted("its certificate does not let it answer for the target".to_owned());
@@ -125,6 +147,21 @@ impl Caller<'_> {
         }
         let reason = format!("{} does not keep sessions", link.address());
         Err(Ended::Elsewhere(CallError::Unreachable { target: self.target(), reason }))
+    }
+
+    async fn session(&mut self, link: &Arc<Link>) -> Result<Arc<Established>, Ended> {
+        if link.is_suspected() {
+            // Soon it is clear; until then, a call that is sent there may be lost.
+            let settled = tokio::time::timeout_at(self.call.deadline, link.settled()).await;
+            settled.map_err(|_| Ended::Here(self.timeout()))?;
+        }
+        if let Some(session) = link.current(self.core, self.core.clock.now()) {
+            return Ok(session);
+        }
+        match tokio::time::timeout_at(self.call.deadline, link.session(self.core)).await {
+            Ok(made) => made.map_err(|failure| Ended::Elsewhere(self.no_session(link, failure))),
+            Err(_) => Err(Ended::Here(self.timeout())),
+        }
     }
 
     fn no_session(&self, link: &Link, failure: Failure) -> CallError {
@@ -174,7 +211,7 @@ impl Caller<'_> {
         let id = core.pending.next_id();
         let message = self.seal(session, id)?;
         let (tell, event) = oneshot::channel();
-        let streams = (!self.sources.is_empty()).then(|| self.streams(link, id));
+        let streams = (!self.sources.is_empty()).then(|| self.ongoing(link, id));
         let pending = Pending {
             link: Arc::clone(link),
             session: Arc::clone(session),
@@ -185,17 +222,19 @@ impl Caller<'_> {
         };
         core.pending.insert(id, pending);
         let mut guard = Guard { core, link, id, over: false };
-        let reply = core.inbox.subject('c', id);
-        let published = core.client.publish_with_reply(link.subject.clone(), reply, message).await;
-        if let Err(error) = published {
-            guard.over = true;
-            core.pending.remove(id);
-            let reason = error.to_string();
-            return Err(Ended::Here(CallError::Disconnected { target: self.target(), reason }));
-        }
         self.sent = true;
+        let sending =
+            core.client.publish_with_reply(link.subject.clone(), core.inbox.subject('c', id), message);
+        let sent = tokio::time::timeout_at(self.call.deadline, sending).await;
+        let sent = sent.map_err(|_| Ended::Here(self.timeout()))?;
+        sent.map_err(|error| {
+            let reason = error.to_string();
+            Ended::Here(CallError::Disconnected { target: self.target(), reason })
+        })?;
         let pumps = streams.map(|streams| self.pump(&streams));
-        let event = event.await.unwrap_or_else(|_| Event::Lost("the lattice was left".to_owned()));
+        let event = tokio::time::timeout_at(self.call.deadline, event).await;
+        let event = event.map_err(|_| Ended::Here(self.timeout()))?;
+        let event = event.unwrap_or_else(|_| Event::Lost("the lattice was left".to_owned()));
         guard.over = true;
         if !matches!(event, Event::Value { .. }) {
             self.take_back(pumps).await;
@@ -247,21 +286,24 @@ impl Caller<'_> {
         session.session.seal(Kind::Request, plaintext, core.clock.now()).map(Bytes::from).map_err(invalid)
     }
 
-    fn streams(&self, link: &Link, id: CallId) -> Arc<Streams> {
-        let route = Route {
+    fn ongoing(&self, link: &Link, id: CallId) -> Arc<Ongoing> {
+        Ongoing::new(Route {
             core: Arc::clone(self.core),
             party: Arc::clone(&link.party),
             call: id,
             subject: link.subject.clone(),
             side: Side::Caller,
-        };
-        Streams::new(Arc::new(route))
+        })
     }
 
-    fn pump(&mut self, streams: &Arc<Streams>) -> Vec<JoinHandle<Source>> {
+    fn pump(&mut self, streams: &Arc<Ongoing>) -> Vec<JoinHandle<Source>> {
         let flows = streams.send(self.sources.len());
         let sources = std::mem::take(&mut self.sources);
-        sources.into_iter().zip(flows).map(|(source, flow)| tokio::spawn(stream::run(source, flow))).collect()
+        sources
+            .into_iter()
+            .zip(flows)
+            .map(|(source, flow)| tokio::spawn(stream::run(source, flow, Arc::clone(streams))))
+            .collect()
     }
 
     /// The streams of a call that ended were stopped: gets them back, to send them elsewhere.

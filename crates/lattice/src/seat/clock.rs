@@ -14,8 +14,13 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Monotonic {
-        let millis = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-        Monotonic::from_millis(1 + millis)
+        self.at(Instant::now())
+    }
+
+    /// What it shows at a moment.
+    pub(super) fn at(&self, moment: Instant) -> Monotonic {
+        let since = moment.saturating_duration_since(self.0);
+        Monotonic::from_millis(u64::try_from(since.as_millis()).map_or(u64::MAX, |millis| 1 + millis))
     }
 }
 

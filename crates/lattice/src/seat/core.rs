@@ -75,6 +75,7 @@ impl Core {
             self.counters.word(Counted::SessionEnded, "peer_gone");
         }
         link.liveness().rest();
+        link.settle();
         self.discovery.gone(link.address());
         let lost = self.pending.lose(|pending| Arc::ptr_eq(&pending.link, link), reason, absent);
         tracing::debug!(peer = %link.address(), reason, lost, "a process that was called is gone");
@@ -110,11 +111,11 @@ impl Inbox {
         subject.into()
     }
 
-    /// For what the target of a call sends: the calling process's number here, and that of the call.
-    pub(super) fn served(&self, party: u64, call: u64) -> Subject {
-        let mut subject = self.subject('s', party).into_string();
+    /// The same with two numbers.
+    pub(super) fn pair(&self, letter: char, first: u64, second: u64) -> Subject {
+        let mut subject = self.subject(letter, first).into_string();
         subject.push('-');
-        put_hex(&mut subject, call);
+        put_hex(&mut subject, second);
         subject.into()
     }
 
@@ -152,7 +153,7 @@ mod tests {
             prop_assert_eq!(subject.as_str(), format!("_INBOX.abc.c{call:x}"));
             let (letter, number) = inbox.parse(&subject).unwrap();
             prop_assert_eq!((letter, hex(number)), (b'c', Some(call)));
-            let subject = inbox.served(party, call);
+            let subject = inbox.pair('s', party, call);
             let (letter, numbers) = inbox.parse(&subject).unwrap();
             let (first, second) = numbers.split_once('-').unwrap();
             prop_assert_eq!((letter, hex(first), hex(second)), (b's', Some(party), Some(call)));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Subject;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::clock::wall;
 use super::core::Core;
 use super::counters::Counted;
 use super::pending::Event;
-use super::receive::{MAX_AGE, dispatch, mutable, open};
+use super::receive::{MAX_AGE, Opened, dispatch, mutable, open};
 
 /// So many offers wait; more are dropped.
 const OFFERS: usize = 1024;
@@ -208,11 +208,13 @@ impl Keeper {
         if let Some(session) = core.incoming.get(&head.session) {
             return open(&core, &session, payload, reply);
         }
-        let now = core.clock.now();
+        let moment = Instant::now();
+        let now = core.clock.at(moment);
         let mut message = mutable(payload.clone());
         match self.responder.confirm(&mut message, now, MAX_AGE) {
             Ok((session, opened)) => {
                 let (kind, age, length) = (opened.kind, opened.age, opened.plaintext.len());
+                let opened = Opened { kind, age, length, now: moment };
                 let standing = core.standing.load();
                 let trusted = session.peer().check(&standing.issuers, wall().as_secs(), &standing.revoked);
                 if let Err(error) = trusted {
@@ -224,7 +226,7 @@ impl Keeper {
                     core.counters.word(Counted::SessionEnded, "displaced");
                     core.abandon_if_alone(&displaced.party, "its session was displaced");
                 }
-                dispatch(&core, &session, kind, age, message.freeze(), length, reply);
+                dispatch(&core, &session, &opened, message.freeze(), reply);
             }
             Err(error @ SealError::UnknownSession { .. }) => {
                 let dropped = core.incoming.was_dropped(&head.session);

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wattle_seal::message::Ping;
+use ring::rand::SecureRandom;
+use wattle_seal::message::{CallId, Ping};
 use wattle_seal::{Kind, Monotonic};
 
 use super::core::Core;
 use super::counters::Counted;
 use super::links::Link;
 use super::party::Established;
+use super::stream::Ongoing;
 use super::watch::Verdict;
 
 /// How often calls in flight are looked after.
@@ -24,6 +27,13 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// A session or link that nothing uses is kept for so many milliseconds.
 const KEPT_MILLIS: u64 = 30_000;
+
+/// For so long a caller that may be gone may still show that it is not.
+const ABSENT: Duration = Duration::from_millis(500);
+
+/// A process whose calls run here is asked for a sign of life after so many milliseconds without one, and given up after
+/// as many again.
+const CALLER_QUIET_MILLIS: u64 = 10_000;
 
 /// When the connection to NATS was down for so many milliseconds, calls in flight are lost.
 const DOWN_MILLIS: u64 = 2_000;
@@ -47,10 +57,10 @@ pub(super) async fn watch(core: Arc<Core>) {
             core.links.busy().into_iter().map(|link| (link.party.id, link)).collect();
         std::mem::swap(&mut busy, &mut links);
         let idle = links.into_iter().filter(|(id, _)| !busy.contains_key(id));
-        idle.for_each(|(_, link)| link.liveness().rest());
+        idle.for_each(|(_, link)| rest(&link));
         if let Some(reason) = core.connection.down() {
             // Nothing can be said about others now.
-            busy.values().for_each(|link| link.liveness().rest());
+            busy.values().for_each(|link| rest(link));
             let since: Monotonic = *down_since.get_or_insert(now);
             if now.since(since) >= DOWN_MILLIS {
                 core.pending.lose(|_| true, &format!("the connection to NATS was lost: {reason}"), false);
@@ -62,6 +72,11 @@ pub(super) async fn watch(core: Arc<Core>) {
     }
 }
 
+fn rest(link: &Link) {
+    link.liveness().rest();
+    link.settle();
+}
+
 fn look_after(core: &Arc<Core>, link: &Arc<Link>, now: Monotonic) {
     let verdict = link.liveness().check(now, link.party.heard());
     match verdict {
@@ -70,6 +85,7 @@ fn look_after(core: &Arc<Core>, link: &Arc<Link>, now: Monotonic) {
         Verdict::ThereAfterAll => {
             core.counters.word(Counted::Dropped, "untrue_no_responders");
             core.pending.delivered_after_all(link);
+            link.settle();
         }
         Verdict::Absent => {
             let reason = format!("{} is gone: nobody listens there any more", link.address());
@@ -87,14 +103,37 @@ fn look_after(core: &Arc<Core>, link: &Arc<Link>, now: Monotonic) {
 
 /// Asks a process for a sign of life.
 pub(super) fn ping(core: &Core, link: &Link) {
-    let (token, now) = (core.waiters.token(), core.clock.now());
+    let mut token = [0; 8];
+    // Nobody shall know it who does not see the ping.
+    if core.random.fill(&mut token).is_err() {
+        return;
+    }
+    let (token, now) = (u64::from_be_bytes(token), core.clock.now());
     let current = link.party.current.load();
     let Some(session) = current.as_ref() else { return };
     if let Ok(message) = session.session.seal(Kind::Ping, Ping { token }.encode(), now) {
         link.liveness().pinged(token, now);
-        let reply = core.inbox.subject('p', link.party.id);
+        let reply = core.inbox.pair('p', link.party.id, token);
         core.control.post(link.subject.clone(), Some(reply), message.into());
     }
+}
+
+/// The server says that the caller of a call here is not there. It is asked for a sign of life, and given a moment.
+pub(super) fn doubt(core: &Arc<Core>, party: u64, call: CallId) {
+    let Some(served) = core.served.get(party, call) else { return };
+    let since = core.clock.now();
+    if served.absent.swap(since.as_millis(), Ordering::Relaxed) != 0 {
+        return;
+    }
+    served.route.post(Kind::Ping, Ping { token: call }.encode());
+    let core = Arc::clone(core);
+    tokio::spawn(async move {
+        tokio::time::sleep(ABSENT).await;
+        served.absent.store(0, Ordering::Relaxed);
+        if served.route.party.heard() < since {
+            core.served.cancel(party, call, "the caller is gone");
+        }
+    });
 }
 
 /// A sign of life.
@@ -123,6 +162,17 @@ pub(super) async fn sweep(core: Arc<Core>) {
         let ended = core.outgoing.end(|session| is_over(session, now, since));
         ended.iter().for_each(|_| core.counters.word(Counted::SessionEnded, "over"));
         core.links.sweep(since);
+        core.served.one_of_each().iter().for_each(|served| look_after_caller(&core, served, now));
+    }
+}
+
+/// Callers that wait for an answer ask for signs of life by themselves; those that read a stream may have nothing to say.
+fn look_after_caller(core: &Core, served: &Ongoing, now: Monotonic) {
+    let quiet = now.since(served.route.party.heard());
+    if quiet >= 2 * CALLER_QUIET_MILLIS && core.connection.down().is_none() {
+        core.served.abandon(&served.route.party, "the caller is gone");
+    } else if quiet >= CALLER_QUIET_MILLIS {
+        served.route.post(Kind::Ping, Ping { token: served.route.call }.encode());
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_nats::Subject;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use wattle_protocol::rpc::rpc_subject;
 use wattle_seal::{Address, Monotonic};
 
@@ -29,7 +29,8 @@ pub(super) struct Link {
     pub(super) party: Arc<Party>,
     /// Where it listens.
     pub(super) subject: Subject,
-    pub(super) liveness: Mutex<Liveness>,
+    liveness: Mutex<Liveness>,
+    settled: Notify,
     handshake: Mutex<Option<Handshake>>,
     in_flight: AtomicUsize,
     used: AtomicU64,
@@ -56,19 +57,39 @@ impl Link {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// A session with the process: the current one, or else a new one, for which all who ask wait together.
-    pub(super) async fn session(self: &Arc<Self>, core: &Arc<Core>) -> Result<Arc<Established>, Failure> {
-        let now = core.clock.now();
+    /// The session with the process, if there is a good one.
+    pub(super) fn current(self: &Arc<Self>, core: &Arc<Core>, now: Monotonic) -> Option<Arc<Established>> {
         self.used.store(now.as_millis(), Ordering::Relaxed);
-        if let Some(current) = self.party.current.load_full().filter(|current| current.is_good(now)) {
-            self.renew(core, &current, now);
-            return Ok(current);
-        }
+        let current = self.party.current.load_full().filter(|current| current.is_good(now))?;
+        self.renew(core, &current, now);
+        Some(current)
+    }
+
+    /// A new session, for which all who ask wait together.
+    pub(super) async fn session(self: &Arc<Self>, core: &Arc<Core>) -> Result<Arc<Established>, Failure> {
         let mut handshake = self.handshake(core);
         match handshake.wait_for(Option::is_some).await {
             Ok(done) => done.clone().unwrap_or(Err(Failure::Closed)),
             Err(_) => Err(Failure::Closed),
         }
+    }
+
+    /// Waits until it is clear whether the process is there, if the server says that it is not.
+    pub(super) async fn settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if !self.liveness().is_suspected() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Calls may go there again, or have to go elsewhere.
+    pub(super) fn settle(&self) {
+        self.settled.notify_waiters();
     }
 
     /// Begins to make a session that takes the place of this one, if it is time.
@@ -97,6 +118,11 @@ impl Link {
             let _ = tell.send(Some(made.unwrap_or(Err(Failure::Closed))));
         });
         handshake
+    }
+
+    /// Whether the server says that the process is not there.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.in_flight() > 0 && self.liveness().is_suspected()
     }
 
     pub(super) fn liveness(&self) -> std::sync::MutexGuard<'_, Liveness> {
@@ -132,6 +158,7 @@ impl Links {
                 party: Arc::new(Party::new(self.next.fetch_add(1, Ordering::Relaxed), address.clone())),
                 subject: subject.into(),
                 liveness: Mutex::default(),
+                settled: Notify::new(),
                 handshake: Mutex::default(),
                 in_flight: AtomicUsize::new(0),
                 used: AtomicU64::new(0),

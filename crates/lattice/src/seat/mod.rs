@@ -179,6 +179,15 @@ impl Seat {
         caller::call(&self.core, call).await
     }
 
+    /// Makes a call at every member that answers for the target, such as one that watches what they do. The call can't
+    /// have streams of its own. Members that don't answer it are left out.
+    ///
+    /// # Errors
+    /// What the last member said, when none answered.
+    pub async fn call_everywhere(&self, call: Call) -> Result<Vec<Answer>, CallError> {
+        caller::call_everywhere(&self.core, call).await
+    }
+
     /// From now on a target runs here: others are told, and it is answered for when they ask.
     pub fn serve(&self, target: &str) {
         self.core.discovery.serve(target);
@@ -276,6 +285,7 @@ fn spawn(core: &Core, task: impl Future<Output = ()> + Send + 'static) {
 /// Ends everything when the seat is left.
 async fn close(core: Arc<Core>) {
     core.closed.cancelled().await;
+    core.discovery.stop();
     let reason = "the lattice was left";
     core.served.give_up_all(|_| true, reason);
     core.pending.lose(|_| true, reason, false);

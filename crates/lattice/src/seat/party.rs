@@ -109,7 +109,7 @@ impl Route {
         let inbox = &self.core.inbox;
         match (kind, self.side) {
             (Kind::Frame, Side::Caller) => Some(inbox.subject('f', self.call)),
-            (Kind::Frame, Side::Target) => Some(inbox.served(self.party.id, self.call)),
+            (Kind::Frame | Kind::Ping, Side::Target) => Some(inbox.pair('s', self.party.id, self.call)),
             _ => None,
         }
     }

@@ -13,7 +13,7 @@ use wattle_seal::message::{CallId, Reason};
 use super::InStream;
 use super::links::Link;
 use super::party::{Established, Party};
-use super::stream::{StreamBroken, Streams};
+use super::stream::{Ongoing, StreamBroken};
 
 const SHARDS: usize = 64;
 
@@ -48,7 +48,7 @@ pub(super) struct Pending {
     pub(super) session: Arc<Established>,
     /// The message, by which a refusal in the clear is checked.
     pub(super) sent: Bytes,
-    pub(super) streams: Option<Arc<Streams>>,
+    pub(super) streams: Option<Arc<Ongoing>>,
     /// Gone when the answer is there and only streams go on.
     pub(super) answer: Option<oneshot::Sender<Event>>,
     /// The server said that nobody took it.
@@ -129,7 +129,7 @@ impl PendingCalls {
         from: &Arc<Established>,
         value: Bytes,
         count: u8,
-        begin: impl FnOnce(&Pending) -> Arc<Streams>,
+        begin: impl FnOnce(&Pending) -> Arc<Ongoing>,
     ) -> bool {
         let mut shard = self.shard(call);
         let Some(pending) = shard.get_mut(&call).filter(|pending| pending.is_of(&from.party)) else {
@@ -171,8 +171,8 @@ impl PendingCalls {
         true
     }
 
-    /// The streams of a call, for a frame of them.
-    pub(super) fn streams(&self, call: CallId, from: &Arc<Party>) -> Option<Arc<Streams>> {
+    /// A call with streams, for a frame of one.
+    pub(super) fn ongoing(&self, call: CallId, from: &Arc<Party>) -> Option<Arc<Ongoing>> {
         let shard = self.shard(call);
         shard.get(&call).filter(|pending| pending.is_of(from))?.streams.clone()
     }

@@ -1,20 +1,21 @@
 //! Reads what arrives: on the seat's own subject, where others call, and in its inbox, where their answers come.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_nats::{Message, StatusCode, Subject, Subscriber};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
 use wattle_seal::message::{Cancel, Frame, Outcome, Ping, Refused, Reply};
 use wattle_seal::{Error as SealError, Kind, OVERHEAD, Packet};
 
 use super::core::{Core, hex};
 use super::counters::Counted;
-use super::handshake;
+use super::links::Link;
 use super::party::{Established, Route};
 use super::pending::Event;
-use super::serve;
-use super::stream::{Side, Streams};
+use super::stream::{Ongoing, Side};
+use super::{handshake, keeper, serve};
 
 /// What was sealed longer ago is not taken, in milliseconds.
 pub(super) const MAX_AGE: u64 = 30_000;
@@ -61,10 +62,8 @@ pub(super) async fn inbox(core: Arc<Core>, mut messages: Subscriber) {
         let payload = message.payload;
         match Packet::classify(&payload) {
             Ok(Packet::Sealed(head)) => match core.outgoing.get(&head.session) {
-                Some(session) => open(&core, &session, payload, None),
-                None => {
-                    core.counters.code(Counted::PacketRefused, SealError::UNKNOWN_SESSION);
-                }
+                Some(session) => open(&core, &session, payload, message.reply),
+                None => core.counters.code(Counted::PacketRefused, SealError::UNKNOWN_SESSION),
             },
             Ok(packet) => in_the_clear(&core, &packet, &message.subject, payload),
             Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
@@ -76,29 +75,40 @@ pub(super) async fn inbox(core: Arc<Core>, mut messages: Subscriber) {
 /// The server says that nobody took a message.
 fn undelivered(core: &Arc<Core>, subject: &str) {
     let Some((letter, number)) = core.inbox.parse(subject) else { return };
-    let link = match letter {
+    match letter {
         b'h' => {
             hex(number).map(|token| core.waiters.tell(token, handshake::Packet::NoResponders));
-            None
         }
-        b'c' => hex(number).and_then(|call| core.pending.undelivered(call)),
-        // A frame or a ping of a process that may have begun the call.
-        b'f' => hex(number).and_then(|call| core.pending.link(call)),
-        b'p' => hex(number).and_then(|id| core.links.by_id(id)),
+        b'c' => {
+            hex(number)
+                .and_then(|call| core.pending.undelivered(call))
+                .inspect(|link| suspect(core, link, None));
+        }
+        // A frame: the process may have begun the call.
+        b'f' => {
+            hex(number).and_then(|call| core.pending.link(call)).inspect(|link| suspect(core, link, None));
+        }
+        b'p' => {
+            let numbers = number.split_once('-').and_then(|(id, token)| Some((hex(id)?, hex(token)?)));
+            let link = numbers.and_then(|(id, token)| Some((core.links.by_id(id)?, token)));
+            link.inspect(|(link, token)| suspect(core, link, Some(*token)));
+        }
         b's' => {
             let numbers = number.split_once('-').and_then(|(party, call)| Some((hex(party)?, hex(call)?)));
-            if let Some((party, call)) = numbers {
-                core.served.cancel(party, call, "the caller is gone");
-            }
-            None
+            numbers.inspect(|(party, call)| keeper::doubt(core, *party, *call));
         }
-        _ => None,
-    };
-    if let Some(link) = link {
-        if link.liveness().suspect(core.clock.now()) {
-            super::keeper::ping(core, &link);
-            core.suspicion.notify_one();
-        }
+        _ => {}
+    }
+}
+
+/// A process may be gone. It is asked for a sign of life; nothing else is believed.
+fn suspect(core: &Arc<Core>, link: &Link, ping: Option<u64>) {
+    let first = link.liveness().suspect(core.clock.now(), ping);
+    if first && ping.is_none() {
+        keeper::ping(core, link);
+    }
+    if first {
+        core.suspicion.notify_one();
     }
 }
 
@@ -128,37 +138,44 @@ pub(super) fn mutable(payload: Bytes) -> BytesMut {
 
 /// Opens a message of an established session and takes it where it belongs.
 pub(super) fn open(core: &Arc<Core>, session: &Arc<Established>, payload: Bytes, reply: Option<Subject>) {
-    let mut message = mutable(payload);
-    match session.session.open(&mut message, core.clock.now(), MAX_AGE) {
+    let (mut message, now) = (mutable(payload), Instant::now());
+    match session.session.open(&mut message, core.clock.at(now), MAX_AGE) {
         Ok(opened) => {
-            let (kind, age, length) = (opened.kind, opened.age, opened.plaintext.len());
-            dispatch(core, session, kind, age, message.freeze(), length, reply);
+            let opened = Opened { kind: opened.kind, age: opened.age, length: opened.plaintext.len(), now };
+            dispatch(core, session, &opened, message.freeze(), reply);
         }
         Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
     }
+}
+
+/// A message that opened.
+pub(super) struct Opened {
+    pub(super) kind: Kind,
+    pub(super) age: u64,
+    /// Of the plaintext.
+    pub(super) length: usize,
+    pub(super) now: Instant,
 }
 
 /// Takes a message that opened where it belongs. Its plaintext is shared, not copied.
 pub(super) fn dispatch(
     core: &Arc<Core>,
     session: &Arc<Established>,
-    kind: Kind,
-    age: u64,
-    message: Bytes,
-    length: usize,
+    opened: &Opened,
+    mut message: Bytes,
     reply: Option<Subject>,
 ) {
-    session.touch(core.clock.now());
-    let begin = OVERHEAD - TAG_LEN;
-    let plaintext = message.slice(begin..begin + length);
-    let taken = match kind {
-        Kind::Request => serve::request(core, session, age, &plaintext, reply),
-        Kind::Reply => self::reply(core, session, &plaintext),
-        Kind::Refusal => refusal(core, session, &plaintext),
-        Kind::Frame => frame(core, session, &plaintext),
-        Kind::Ping => pong(core, session, &plaintext, reply),
-        Kind::Pong => Ping::decode(&plaintext).map(|pong| super::keeper::ponged(core, session, pong.token)),
-        Kind::Cancel => Cancel::decode(&plaintext).map(|cancel| {
+    session.touch(core.clock.at(opened.now));
+    message.advance(OVERHEAD - TAG_LEN);
+    message.truncate(opened.length);
+    let taken = match opened.kind {
+        Kind::Request => serve::request(core, session, opened, message, reply),
+        Kind::Reply => self::reply(core, session, message),
+        Kind::Refusal => refusal(core, session, &message),
+        Kind::Frame => frame(core, session, message),
+        Kind::Ping => pong(core, session, &message, reply),
+        Kind::Pong => Ping::decode(&message).map(|pong| keeper::ponged(core, session, pong.token)),
+        Kind::Cancel => Cancel::decode(&message).map(|cancel| {
             core.served.cancel(session.party.id, cancel.call, "the caller cancelled the call");
         }),
     };
@@ -167,20 +184,21 @@ pub(super) fn dispatch(
     }
 }
 
-fn reply(core: &Arc<Core>, session: &Arc<Established>, plaintext: &Bytes) -> Result<(), SealError> {
-    let Reply { call, outcome } = Reply::decode(plaintext)?;
+/// The last bytes of a message.
+pub(super) fn tail(mut message: Bytes, length: usize) -> Bytes {
+    message.advance(message.len().saturating_sub(length));
+    message
+}
+
+fn reply(core: &Arc<Core>, session: &Arc<Established>, message: Bytes) -> Result<(), SealError> {
+    let Reply { call, outcome } = Reply::decode(&message)?;
     let taken = match outcome {
         Outcome::Value { streams, value } => {
-            let value = plaintext.slice_ref(value);
-            core.pending.answer(call, session, value, streams, |pending| {
-                let route = Route {
-                    core: Arc::clone(core),
-                    party: Arc::clone(&session.party),
-                    call,
-                    subject: pending.link.subject.clone(),
-                    side: Side::Caller,
-                };
-                Streams::new(Arc::new(route))
+            let length = value.len();
+            core.pending.answer(call, session, tail(message, length), streams, |pending| {
+                let subject = pending.link.subject.clone();
+                let (core, party) = (Arc::clone(core), Arc::clone(&session.party));
+                Ongoing::new(Route { core, party, call, subject, side: Side::Caller })
             })
         }
         Outcome::Failed { code, message } => {
@@ -194,8 +212,8 @@ fn reply(core: &Arc<Core>, session: &Arc<Established>, plaintext: &Bytes) -> Res
     Ok(())
 }
 
-fn refusal(core: &Core, session: &Arc<Established>, plaintext: &[u8]) -> Result<(), SealError> {
-    let Refused { call, reason, message } = Refused::decode(plaintext)?;
+fn refusal(core: &Core, session: &Arc<Established>, message: &[u8]) -> Result<(), SealError> {
+    let Refused { call, reason, message } = Refused::decode(message)?;
     core.counters.code(Counted::RefusalReceived, reason.code());
     let event = Event::Refused { reason, message: message.to_owned() };
     if !core.pending.fail(call, &session.party, event) {
@@ -204,27 +222,22 @@ fn refusal(core: &Core, session: &Arc<Established>, plaintext: &[u8]) -> Result<
     Ok(())
 }
 
-fn frame(core: &Core, session: &Arc<Established>, plaintext: &Bytes) -> Result<(), SealError> {
-    let frame = Frame::decode(plaintext)?;
-    let streams = if session.calls {
-        core.pending.streams(frame.call, &session.party)
+fn frame(core: &Core, session: &Arc<Established>, message: Bytes) -> Result<(), SealError> {
+    let frame = Frame::decode(&message)?;
+    let call = if session.calls {
+        core.pending.ongoing(frame.call, &session.party)
     } else {
-        core.served.get(session.party.id, frame.call).map(|served| Arc::clone(&served.streams))
+        core.served.get(session.party.id, frame.call)
     };
-    let data = plaintext.slice_ref(frame.data);
-    if !streams.is_some_and(|streams| streams.deliver(&frame, data)) {
+    let data = message.slice_ref(frame.data);
+    if !call.is_some_and(|call| call.deliver(&frame, data)) {
         core.counters.word(Counted::Dropped, "late_frame");
     }
     Ok(())
 }
 
-fn pong(
-    core: &Core,
-    session: &Established,
-    plaintext: &[u8],
-    reply: Option<Subject>,
-) -> Result<(), SealError> {
-    let ping = Ping::decode(plaintext)?;
+fn pong(core: &Core, session: &Established, message: &[u8], reply: Option<Subject>) -> Result<(), SealError> {
+    let ping = Ping::decode(message)?;
     if let Some(reply) = reply {
         let pong = session.session.seal(Kind::Pong, ping.encode(), core.clock.now())?;
         core.offer(reply, pong.into());

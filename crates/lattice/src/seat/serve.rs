@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::Bytes;
+use wattle_protocol::rpc::SPY_INTERFACE;
 use wattle_seal::message::{CallId, Outcome as Sealed, Reason, Refused, Reply, Request};
 use wattle_seal::{Error as SealError, Kind, OVERHEAD};
 
@@ -13,9 +14,9 @@ use super::Trace;
 use super::core::Core;
 use super::counters::Counted;
 use super::party::{Established, Route};
-use super::served::Served;
+use super::receive::{Opened, tail};
 use super::service::{Incoming, Outcome};
-use super::stream::{self, Side, Source, StreamBroken};
+use super::stream::{self, Ongoing, Side, Source, StreamBroken};
 
 /// In the place of a reason that the service gives: it can't be sent, or nothing is known of it.
 const UNSPECIFIED: u16 = 0;
@@ -24,29 +25,29 @@ const UNSPECIFIED: u16 = 0;
 pub(super) fn request(
     core: &Arc<Core>,
     session: &Arc<Established>,
-    age: u64,
-    plaintext: &Bytes,
+    opened: &Opened,
+    message: Bytes,
     reply: Option<Subject>,
 ) -> Result<(), SealError> {
     // A request without a place for the answer is of no use to anybody.
     let Some(reply) = reply else { return Ok(()) };
     let route = |call| route(core, session, call, &reply);
-    let request = match Request::decode(plaintext) {
+    let request = match Request::decode(&message) {
         Ok(request) => request,
         Err(error) => {
-            if let Some(call) = plaintext.first_chunk() {
+            if let Some(call) = message.first_chunk() {
                 let reason = Reason::from_code(error.code());
                 refuse(&route(CallId::from_be_bytes(*call)), reason, &error.to_string());
             }
             return Err(error);
         }
     };
-    let remaining = u64::from(request.remaining).saturating_sub(age);
+    let remaining = u64::from(request.remaining).saturating_sub(opened.age);
     if let Err((reason, message)) = check(core, session, &request, remaining) {
         refuse(&route(request.call), reason, &message);
         return Ok(());
     }
-    let served = Arc::new(Served::new(Arc::new(route(request.call))));
+    let served = Ongoing::new(route(request.call));
     if !core.served.insert(session.party.id, request.call, &served) {
         core.counters.word(Counted::Dropped, "repeated_call");
         return Ok(());
@@ -62,11 +63,14 @@ pub(super) fn request(
         encoding: request.encoding,
         types: request.types,
         state_revision: request.state_revision,
-        deadline: tokio::time::Instant::now() + Duration::from_millis(remaining),
+        deadline: (opened.now + Duration::from_millis(remaining)).into(),
         depth: request.depth,
         trace: Trace { parent: request.trace_parent.to_owned(), state: request.trace_state.to_owned() },
-        parameters: plaintext.slice_ref(request.parameters),
-        streams: served.streams.receive(request.streams),
+        streams: served.receive(request.streams),
+        parameters: {
+            let length = request.parameters.len();
+            tail(message, length)
+        },
     };
     let task = tokio::spawn(serve(Running { core: Arc::clone(core), served: Arc::clone(&served) }, incoming));
     served.runs_in(task.abort_handle());
@@ -98,7 +102,8 @@ fn check(
     if !caller.may_speak_for(request.source) {
         return Err((Reason::SourceNotAllowed, format!("{} for `{}`", caller.key(), request.source)));
     }
-    if !caller.may_call(request.target) {
+    let watches = request.interface == SPY_INTERFACE && caller.may_spy(request.target);
+    if !watches && !caller.may_call(request.target) {
         return Err((Reason::TargetNotAllowed, format!("{} calls `{}`", caller.key(), request.target)));
     }
     if !standing.local.member().may_answer_for(request.target) {
@@ -124,12 +129,12 @@ fn refuse(route: &Route, reason: Reason, message: &str) {
 /// A call whose task runs. It ends with the task, also when that panics.
 struct Running {
     core: Arc<Core>,
-    served: Arc<Served>,
+    served: Arc<Ongoing>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let route = self.served.streams.route();
+        let route = &self.served.route;
         if std::thread::panicking() {
             let outcome = Sealed::Failed { code: UNSPECIFIED, message: "the service panicked" };
             route.post(Kind::Reply, Reply { call: route.call, outcome }.encode());
@@ -140,7 +145,7 @@ impl Drop for Running {
 
 async fn serve(running: Running, incoming: Incoming) {
     let Running { core, served } = &running;
-    let route = served.streams.route();
+    let route = &served.route;
     let deadline = incoming.deadline;
     let Ok(outcome) = tokio::time::timeout_at(deadline, core.service.serve(incoming)).await else {
         // The caller does not wait any more either.
@@ -161,12 +166,12 @@ async fn serve(running: Running, incoming: Incoming) {
             let _ = route.publish(Kind::Refusal, refused.encode()).await;
         }
     }
-    served.streams.break_off(&StreamBroken::new("the call has ended"));
-    served.streams.release();
+    served.break_off(&StreamBroken::new("the call has ended"));
+    served.release();
 }
 
-async fn answer(core: &Core, served: &Served, value: &[u8], streams: Vec<super::OutStream>) {
-    let route = served.streams.route();
+async fn answer(core: &Core, served: &Arc<Ongoing>, value: &[u8], streams: Vec<super::OutStream>) {
+    let route = &served.route;
     let (call, max) = (route.call, core.client.max_payload());
     let length = value.len() + 10 + OVERHEAD;
     let problem = match u8::try_from(streams.len()) {
@@ -176,14 +181,14 @@ async fn answer(core: &Core, served: &Served, value: &[u8], streams: Vec<super::
              stream"
         )),
         Ok(count) => {
-            let flows = served.streams.send(streams.len());
+            let flows = served.send(streams.len());
             let outcome = Sealed::Value { streams: count, value };
             let sent = route.publish(Kind::Reply, Reply { call, outcome }.encode()).await;
             if sent.is_err() {
-                served.streams.break_off(&StreamBroken::new("the answer could not be sent"));
+                served.break_off(&StreamBroken::new("the answer could not be sent"));
             }
             for (stream, flow) in streams.into_iter().zip(flows) {
-                tokio::spawn(stream::run(Source::once(stream), flow));
+                tokio::spawn(stream::run(Source::once(stream), flow, Arc::clone(served)));
             }
             None
         }
@@ -191,7 +196,7 @@ async fn answer(core: &Core, served: &Served, value: &[u8], streams: Vec<super::
     if let Some(message) = problem {
         let reply = Reply { call, outcome: Sealed::Failed { code: UNSPECIFIED, message: &message } };
         let _ = route.publish(Kind::Reply, reply.encode()).await;
-        served.streams.break_off(&StreamBroken::new("the call has ended"));
+        served.break_off(&StreamBroken::new("the call has ended"));
     }
-    served.streams.release();
+    served.release();
 }

@@ -1,50 +1,19 @@
 //! The calls that this seat has taken and that are not over.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use wattle_seal::message::CallId;
 
-use super::party::{Party, Route};
-use super::stream::{StreamBroken, Streams};
+use super::party::Party;
+use super::stream::Ongoing;
 
 const SHARDS: usize = 64;
 
-/// A call that was taken.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) streams: Arc<Streams>,
-    task: OnceLock<AbortHandle>,
-    given_up: AtomicBool,
-}
-
-impl Served {
-    pub(super) fn new(route: Arc<Route>) -> Self {
-        let streams = Streams::new(route);
-        Self { streams, task: OnceLock::new(), given_up: AtomicBool::new(false) }
-    }
-
-    /// The task that serves it, which was begun.
-    pub(super) fn runs_in(&self, task: AbortHandle) {
-        let task = self.task.get_or_init(|| task);
-        if self.given_up.load(Ordering::Acquire) {
-            task.abort();
-        }
-    }
-
-    /// Nobody waits for it any more.
-    fn give_up(&self, reason: &str) {
-        self.given_up.store(true, Ordering::Release);
-        self.task.get().inspect(|task| task.abort());
-        self.streams.break_off(&StreamBroken::new(reason));
-    }
-}
-
 type Key = (u64, CallId);
-type Shard = HashMap<Key, Arc<Served>>;
+type Shard = HashMap<Key, Arc<Ongoing>>;
 
 /// All calls that run here for others.
 #[derive(Debug)]
@@ -69,7 +38,7 @@ impl ServedCalls {
     }
 
     /// Takes a call in; false when the caller has used its number already for one that is not over.
-    pub(super) fn insert(&self, party: u64, call: CallId, served: &Arc<Served>) -> bool {
+    pub(super) fn insert(&self, party: u64, call: CallId, served: &Arc<Ongoing>) -> bool {
         let key = (party, call);
         let mut shard = self.shard(&key);
         if shard.contains_key(&key) {
@@ -80,12 +49,12 @@ impl ServedCalls {
         true
     }
 
-    pub(super) fn get(&self, party: u64, call: CallId) -> Option<Arc<Served>> {
+    pub(super) fn get(&self, party: u64, call: CallId) -> Option<Arc<Ongoing>> {
         let key = (party, call);
         self.shard(&key).get(&key).cloned()
     }
 
-    fn remove(&self, party: u64, call: CallId) -> Option<Arc<Served>> {
+    fn remove(&self, party: u64, call: CallId) -> Option<Arc<Ongoing>> {
         let key = (party, call);
         let removed = self.shard(&key).remove(&key)?;
         self.left(1);
@@ -111,11 +80,11 @@ impl ServedCalls {
 
     /// Gives up all calls of a process.
     pub(super) fn abandon(&self, party: &Arc<Party>, reason: &str) -> usize {
-        self.give_up_all(|served| Arc::ptr_eq(&served.streams.route().party, party), reason)
+        self.give_up_all(|served| Arc::ptr_eq(&served.route.party, party), reason)
     }
 
     /// Gives up all calls of which this says so; how many they were.
-    pub(super) fn give_up_all(&self, gone: impl Fn(&Served) -> bool, reason: &str) -> usize {
+    pub(super) fn give_up_all(&self, gone: impl Fn(&Ongoing) -> bool, reason: &str) -> usize {
         let mut given_up = Vec::new();
         for shard in &self.shards {
             given_up.extend(lock(shard).extract_if(|_, served| gone(served)).map(|(_, served)| served));
@@ -123,6 +92,17 @@ impl ServedCalls {
         self.left(given_up.len());
         given_up.iter().for_each(|served| served.give_up(reason));
         given_up.len()
+    }
+
+    /// One call of each process that has any.
+    pub(super) fn one_of_each(&self) -> Vec<Arc<Ongoing>> {
+        let mut parties = HashMap::new();
+        for shard in &self.shards {
+            for ((party, _), served) in lock(shard).iter() {
+                parties.entry(*party).or_insert_with(|| Arc::clone(served));
+            }
+        }
+        parties.into_values().collect()
     }
 
     /// Waits until no call runs.

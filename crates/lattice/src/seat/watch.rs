@@ -11,7 +11,7 @@ const QUIET_MILLIS: u64 = 500;
 const SILENT_MILLIS: u64 = 2_000;
 
 /// Shortest time for which a process of which the server says that it is not there may still show that it is.
-const ABSENT_MILLIS: u64 = 50;
+const ABSENT_MILLIS: u64 = 200;
 
 /// What is known about it while calls are in flight.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Liveness {
     /// Since when it is looked at.
     watched: Option<Monotonic>,
     pinged: Option<Ping>,
-    /// Since when the server says that nobody listens there.
-    absent: Option<Monotonic>,
+    /// Since when the server says that nobody listens there, and whether it said so of a ping as well.
+    absent: Option<(Monotonic, bool)>,
 }
 
 #[derive(Debug)]
@@ -55,12 +55,12 @@ impl Liveness {
     pub(super) fn check(&mut self, now: Monotonic, heard: Monotonic) -> Verdict {
         let watched = *self.watched.get_or_insert(now);
         let patience = self.round_trip.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0) * 8);
-        if let Some(since) = self.absent {
+        if let Some((since, confirmed)) = self.absent {
             if heard >= since {
                 self.absent = None;
                 return Verdict::ThereAfterAll;
             }
-            if now.since(since) >= ABSENT_MILLIS.max(patience.min(SILENT_MILLIS)) {
+            if confirmed && now.since(since) >= ABSENT_MILLIS.max(patience.min(SILENT_MILLIS)) {
                 return Verdict::Absent;
             }
         }
@@ -88,9 +88,17 @@ impl Liveness {
         Some(took)
     }
 
-    /// The server said that nobody listens there; true when that is news.
-    pub(super) fn suspect(&mut self, now: Monotonic) -> bool {
-        self.absent.replace(self.absent.unwrap_or(now)).is_none()
+    /// The server said that nobody listens there, when a call or a frame was sent, or this ping; true when that is news.
+    /// It is believed only if it says so of a ping as well.
+    pub(super) fn suspect(&mut self, now: Monotonic, ping: Option<u64>) -> bool {
+        let confirmed = ping.is_some();
+        if confirmed && self.pinged.as_ref().map(|pinged| pinged.token) != ping {
+            return false;
+        }
+        let known = self.absent;
+        let (since, before) = known.unwrap_or((now, false));
+        self.absent = Some((since, before || confirmed));
+        self.absent != known
     }
 
     pub(super) fn is_suspected(&self) -> bool {
@@ -150,11 +158,28 @@ mod tests {
     fn the_server_is_not_believed_when_the_process_answers() {
         let mut liveness = Liveness::default();
         assert_eq!(liveness.check(at(0), at(0)), Verdict::Wait);
-        assert!(liveness.suspect(at(10)) && !liveness.suspect(at(20)));
+        assert!(liveness.suspect(at(10), None) && !liveness.suspect(at(20), None));
+        liveness.pinged(1, at(10));
         assert_eq!(liveness.check(at(40), at(0)), Verdict::Wait);
         assert_eq!(liveness.check(at(45), at(30)), Verdict::ThereAfterAll);
-        assert!(liveness.suspect(at(50)));
-        assert_eq!(liveness.check(at(99), at(30)), Verdict::Wait);
-        assert_eq!(liveness.check(at(100), at(30)), Verdict::Absent);
+        assert!(liveness.suspect(at(50), None));
+        liveness.pinged(2, at(50));
+        // A ping that was never sent says nothing, and without a word about one that was, nothing is sure.
+        assert!(!liveness.suspect(at(51), Some(7)));
+        assert_eq!(liveness.check(at(300), at(30)), Verdict::Wait);
+        assert!(liveness.suspect(at(310), Some(2)));
+        assert_eq!(liveness.check(at(310), at(30)), Verdict::Absent);
+        // Heard in time, all is well.
+        assert_eq!(liveness.check(at(320), at(315)), Verdict::ThereAfterAll);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_given_a_moment_to_show_that_it_is_not() {
+        let mut liveness = Liveness::default();
+        liveness.check(at(0), at(0));
+        liveness.pinged(1, at(500));
+        assert!(liveness.suspect(at(501), Some(1)));
+        assert_eq!(liveness.check(at(700), at(0)), Verdict::Wait);
+        assert_eq!(liveness.check(at(701), at(0)), Verdict::Absent);
     }
 }

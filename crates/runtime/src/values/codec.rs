@@ -8,7 +8,7 @@ use super::reader::{self, Reader};
 use super::types::{Items, Name, Type};
 
 /// What decoded values may take at most, in bytes, however long their encoding is.
-pub(crate) const MAX_DECODED_BYTES: usize = 384 << 20;
+pub(crate) const MAX_DECODED_BYTES: usize = 64 << 20;
 /// What decoded values may take for each byte of their encoding, and on top of that.
 const DECODED_PER_BYTE: usize = 1024;
 const DECODED_BESIDES: usize = 64 << 10;

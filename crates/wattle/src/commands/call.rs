@@ -1,8 +1,5 @@
 //! `wattle call`: call a function of a component, with values as people write them.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -11,29 +8,17 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use wattle_identity::certificate::{Certificate, Grant, Ids, Role, read_chain};
-use wattle_identity::keys::{KeyKind, KeyPair};
-use wattle_lattice::{
-    Call, CallError, Encoding, Incoming, Membership, Outcome, Reason, Seat, SeatOptions, Service, Trace,
-    async_trait,
-};
+use wattle_identity::certificate::{Grant, Ids};
+use wattle_lattice::{Call, CallError, Encoding, Reason, Trace};
 
-use crate::client::connection;
-use crate::clock::now;
-use crate::commands::cluster::SignerFlags;
 use crate::context::Context;
 use crate::failure::{Exit, not_found, timed_out, usage};
-use crate::keystore::KeyStore;
 use crate::names::component_id;
 use crate::output::Output;
-use crate::settings::{Key, Layer, Settings, connect};
+use crate::seat::ClientFlags;
 
 /// How long a call may take, unless told otherwise.
 const TIME: Duration = Duration::from_secs(30);
-/// How long NATS may take to answer.
-const REPLY: Duration = Duration::from_secs(5);
-/// How long the certificate is good that is made for one call.
-const CERTIFICATE_TIME: u64 = 300;
 
 /// Call a function of a component
 #[derive(Debug, Args)]
@@ -53,14 +38,8 @@ pub(crate) struct CallArgs {
     function: String,
     /// The arguments
     arguments: Vec<String>,
-    /// A client's certificate, from a file
-    #[arg(long, value_name = "FILE", requires = "key")]
-    certificate: Option<PathBuf>,
-    /// The key of the certificate: its name, or a file with its seed
-    #[arg(long, value_name = "NAME|FILE", requires = "certificate")]
-    key: Option<String>,
     #[command(flatten)]
-    signer: SignerFlags,
+    client: ClientFlags,
 }
 
 /// What came back.
@@ -83,15 +62,11 @@ pub(crate) async fn run(args: CallArgs, context: &Context) -> anyhow::Result<Exi
         .rsplit_once('.')
         .filter(|(_, name)| !name.is_empty() && !name.contains(['@', '/', ':']))
         .unwrap_or(("", &args.function));
-    let settings = args.signer.settings(Layer::default(), context)?;
-    let lattice = connect::lattice(&settings);
-    let membership = membership(&args, &settings, &lattice, context)?;
-    let source = membership.key.public_key();
-    let connection = connection(&settings, context.timeout_or(REPLY)).await?;
-    let seat = Seat::join(&connection, SeatOptions::new(&lattice), membership, Arc::new(Nobody)).await?;
+    let rights = |grant: &mut Grant| grant.may_call = Ids::only([args.target.clone()]);
+    let (seat, source) = args.client.join(rights, context).await?;
     let after = context.timeout_or(TIME);
     let call = Call {
-        source: source.into(),
+        source,
         target: args.target.as_str().into(),
         link_name: "".into(),
         interface: interface.into(),
@@ -111,61 +86,6 @@ pub(crate) async fn run(args: CallArgs, context: &Context) -> anyhow::Result<Exi
     context.print(&Called { result: serde_json::from_str(&json)?, wave })
 }
 
-/// Who calls: as a certificate says, or, with the cluster's key, as one that is made for this call.
-fn membership(
-    args: &CallArgs,
-    settings: &Settings,
-    lattice: &str,
-    context: &Context,
-) -> anyhow::Result<Membership> {
-    let (key, chain) = match (&args.certificate, &args.key) {
-        (Some(path), Some(key)) => {
-            let key = KeyStore::of(&context.variables)?.named_or_in_file(key, KeyKind::User)?;
-            let text = std::fs::read_to_string(path);
-            let text = text.with_context(|| format!("cannot read the certificate {}", path.display()))?;
-            let chain = read_chain(&text).with_context(|| format!("{} is no certificate", path.display()))?;
-            (key, chain)
-        }
-        _ => {
-            let cluster = args.signer.key(settings, context)?;
-            let key = KeyPair::generate(KeyKind::User)?;
-            let grant = Grant {
-                role: Role::Client,
-                lattice: lattice.to_owned(),
-                answers_for: Ids::default(),
-                speaks_for: Ids::default(),
-                may_call: Ids::only([args.target.clone()]),
-                may_spy: Ids::default(),
-                artifact: None,
-            };
-            let mut certificate = Certificate::new(&cluster, &key.public_key(), grant, now())?;
-            certificate.expires = certificate.not_before + CERTIFICATE_TIME;
-            (key, vec![certificate.encode(&cluster)?])
-        }
-    };
-    let mut issuers = settings.list(Key::ClusterIssuers).unwrap_or_default().to_vec();
-    if issuers.is_empty() {
-        // Whoever handed out the certificate is believed for hosts, too.
-        let last = chain.last().context("the file holds no certificate")?;
-        issuers.push(Certificate::decode_unverified(last)?.issuer);
-    }
-    Ok(Membership { key, chain, issuers, revoked: BTreeSet::new() })
-}
-
-/// A client is called by nobody.
-struct Nobody;
-
-#[async_trait]
-impl Service for Nobody {
-    async fn serve(&self, _: Incoming) -> Outcome {
-        Outcome::Refused { reason: Reason::NotHere, message: "this is a client".to_owned() }
-    }
-
-    fn load(&self, _: &str) -> Option<u16> {
-        None
-    }
-}
-
 /// Two texts, each behind its length: WAVE, then JSON.
 fn read(mut value: &[u8]) -> anyhow::Result<(String, String)> {
     let mut text = || {
@@ -179,7 +99,7 @@ fn read(mut value: &[u8]) -> anyhow::Result<(String, String)> {
 }
 
 /// Gives a failed call the exit code that scripts can tell it by.
-fn failure(error: CallError) -> anyhow::Error {
+pub(super) fn failure(error: CallError) -> anyhow::Error {
     let message = error.to_string();
     match error {
         CallError::NotFound { .. } => not_found(message),

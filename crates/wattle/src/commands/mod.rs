@@ -16,6 +16,7 @@ pub(crate) mod pull;
 pub(crate) mod push;
 mod running;
 pub(crate) mod scale;
+pub(crate) mod spy;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod up;

@@ -38,7 +38,8 @@ pub(crate) fn calls(settings: &Settings) -> anyhow::Result<Option<ConnectOptions
     let control = control(settings)?;
     let mut calls = control.clone();
     let mut differs = false;
-    if let Some(urls) = settings.list(Key::RpcUrls).filter(|urls| *urls != control.urls) {
+    let urls = settings.list(Key::RpcUrls).filter(|urls| !urls.is_empty());
+    if let Some(urls) = urls.filter(|urls| *urls != control.urls) {
         calls.urls = urls.to_vec();
         differs = true;
     }
@@ -165,8 +166,10 @@ fn same_credentials(settings: &Settings) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::settings::{Variables, env};
+    use crate::settings::{Variables, env, file};
     use wattle_identity::keys::{KeyKind, KeyPair};
 
     fn read(pairs: &[(&str, &str)]) -> Settings {
@@ -214,6 +217,12 @@ mod tests {
         assert_eq!(options.urls, ["nats://leaf"]);
         assert!(matches!(options.auth, Auth::Token(_)));
         assert!(options.tls.ca.is_some());
+    }
+
+    #[test]
+    fn an_empty_list_names_no_server() {
+        let file = file::parse(r#"{"rpc_urls": [], "rpc_creds": ""}"#, Path::new("f.json")).unwrap();
+        assert!(calls(&Settings::new([file])).unwrap().is_none());
     }
 
     #[test]

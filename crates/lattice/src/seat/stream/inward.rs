@@ -2,19 +2,17 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use wattle_seal::message::{End, Frame};
 
-use super::{FIRST_CREDIT, GRANT, StreamBroken, Streams, cost, release, signal};
-use crate::seat::party::Route;
+use super::{FIRST_CREDIT, GRANT, Ongoing, StreamBroken, cost};
 
 /// The receiving end of a stream, where frames arrive.
 #[derive(Debug)]
 pub(super) struct Inward {
-    route: Arc<Route>,
     number: u32,
     state: Mutex<State>,
 }
@@ -29,8 +27,6 @@ struct State {
     waker: Option<Waker>,
     /// Frames that were sent the other way.
     sent: u64,
-    /// The call that is to be told when this is over.
-    hold: Option<Weak<Streams>>,
 }
 
 /// What the sender may send, and in which order.
@@ -71,7 +67,7 @@ impl Window {
 }
 
 impl Inward {
-    pub(super) fn new(route: Arc<Route>, streams: Weak<Streams>, number: u32) -> Self {
+    pub(super) fn new(number: u32) -> Self {
         let state = State {
             window: Window::new(),
             queue: VecDeque::new(),
@@ -79,24 +75,23 @@ impl Inward {
             ended: false,
             waker: None,
             sent: 0,
-            hold: Some(streams),
         };
-        Self { route, number, state: Mutex::new(state) }
+        Self { number, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn deliver(&self, frame: &Frame<'_>, data: Bytes) {
+    pub(super) fn deliver(&self, call: &Ongoing, frame: &Frame<'_>, data: Bytes) {
         let mut state = self.lock();
         if state.ended {
             return;
         }
         let message = !data.is_empty() || frame.end == End::Open;
         if let Err(problem) = state.window.arrive(frame.sequence, message.then(|| cost(&data))) {
-            self.signal(&mut state, End::Aborted, 0);
-            return self.finish(state, Err(StreamBroken::new(problem)));
+            self.signal(call, &mut state, End::Aborted, 0);
+            return finish(call, state, Err(StreamBroken::new(problem)));
         }
         if message {
             state.queue.push_back(data);
@@ -107,40 +102,31 @@ impl Inward {
                 drop(state);
                 waker.map(Waker::wake);
             }
-            End::Complete => self.finish(state, Ok(())),
-            End::Aborted => self.finish(state, Err(StreamBroken::new("its sender broke it off"))),
+            End::Complete => finish(call, state, Ok(())),
+            End::Aborted => finish(call, state, Err(StreamBroken::new("its sender broke it off"))),
         }
     }
 
     /// It is over, and nothing more can come.
-    pub(super) fn break_off(&self, broken: StreamBroken) {
+    pub(super) fn break_off(&self, call: &Ongoing, broken: StreamBroken) {
         let state = self.lock();
         if !state.ended {
-            self.finish(state, Err(broken));
+            finish(call, state, Err(broken));
         }
     }
 
-    fn finish(&self, mut state: MutexGuard<'_, State>, end: Result<(), StreamBroken>) {
-        state.ended = true;
-        state.end = Some(end);
-        let (waker, hold) = (state.waker.take(), state.hold.take());
-        drop(state);
-        waker.map(Waker::wake);
-        release(hold);
-    }
-
     /// Under the lock, so that the frames leave in the order of their numbers.
-    fn signal(&self, state: &mut State, end: End, credit: u32) {
-        signal(&self.route, self.number, state.sent, end, credit);
+    fn signal(&self, call: &Ongoing, state: &mut State, end: End, credit: u32) {
+        call.signal(self.number, state.sent, end, credit);
         state.sent += 1;
     }
 
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamBroken>>> {
+    fn poll(&self, call: &Ongoing, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamBroken>>> {
         let mut state = self.lock();
         if let Some(data) = state.queue.pop_front() {
             let due = state.window.take(cost(&data));
             if let Some(credit) = due.filter(|_| !state.ended) {
-                self.signal(&mut state, End::Open, credit);
+                self.signal(call, &mut state, End::Open, credit);
             }
             return Poll::Ready(Some(Ok(data)));
         }
@@ -154,24 +140,41 @@ impl Inward {
     }
 
     /// Nobody reads any more.
-    fn leave(&self) {
+    fn leave(&self, call: &Ongoing) {
         let mut state = self.lock();
         state.queue.clear();
         if !state.ended {
-            self.signal(&mut state, End::Aborted, 0);
-            self.finish(state, Ok(()));
+            self.signal(call, &mut state, End::Aborted, 0);
+            finish(call, state, Ok(()));
         }
     }
+}
+
+/// The stream is over: tells the reader, and the call when no lock is held any more.
+fn finish(call: &Ongoing, mut state: MutexGuard<'_, State>, end: Result<(), StreamBroken>) {
+    state.ended = true;
+    state.end = Some(end);
+    let waker = state.waker.take();
+    drop(state);
+    waker.map(Waker::wake);
+    call.release();
 }
 
 /// The messages of a stream that comes in. It ends with an error if it is not complete; when it is dropped, its sender
 /// is told to stop.
 #[derive(Debug)]
-pub struct InStream(Arc<Inward>);
+pub struct InStream {
+    flow: Arc<Inward>,
+    call: Arc<Ongoing>,
+}
 
 impl InStream {
-    pub(super) fn new(flow: Arc<Inward>) -> Self {
-        Self(flow)
+    pub(super) fn new(flow: Arc<Inward>, call: Arc<Ongoing>) -> Self {
+        Self { flow, call }
+    }
+
+    pub(super) fn break_off(&self, broken: StreamBroken) {
+        self.flow.break_off(&self.call, broken);
     }
 }
 
@@ -179,13 +182,13 @@ impl futures::Stream for InStream {
     type Item = Result<Bytes, StreamBroken>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll(context)
+        self.flow.poll(&self.call, context)
     }
 }
 
 impl Drop for InStream {
     fn drop(&mut self) {
-        self.0.leave();
+        self.flow.leave(&self.call);
     }
 }
 

@@ -7,13 +7,15 @@ mod outward;
 mod pump;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use tokio::task::AbortHandle;
 use wattle_seal::message::{End, Frame};
 
 pub use self::inward::InStream;
+use self::inward::Inward;
 pub(super) use self::outward::Outward;
 pub(super) use self::pump::{Source, run};
 use super::party::Route;
@@ -61,51 +63,70 @@ pub(super) enum Side {
     Target,
 }
 
-/// All streams of one call on one side. It tells the call when the last of them has ended.
+/// A call that is not over, on one side, with all its streams. It tells the seat when the last of them has ended.
 #[derive(Debug)]
-pub(super) struct Streams {
-    route: Arc<Route>,
+pub(super) struct Ongoing {
+    pub(super) route: Route,
     flows: Mutex<Flows>,
     /// How many streams are not over, and one more until the answer is there.
     open: AtomicUsize,
+    /// At the target: the task that serves it.
+    task: OnceLock<AbortHandle>,
+    given_up: AtomicBool,
+    /// At the target: when the server first said that the caller is not there, and it has not been heard since.
+    pub(super) absent: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Flows {
-    inward: Vec<Arc<inward::Inward>>,
+    inward: Vec<Arc<Inward>>,
     outward: Vec<Arc<Outward>>,
     broken: Option<StreamBroken>,
 }
 
-impl Streams {
-    pub(super) fn new(route: Arc<Route>) -> Arc<Self> {
-        Arc::new(Self { route, flows: Mutex::default(), open: AtomicUsize::new(1) })
+impl Ongoing {
+    pub(super) fn new(route: Route) -> Arc<Self> {
+        Arc::new(Self {
+            route,
+            flows: Mutex::default(),
+            open: AtomicUsize::new(1),
+            task: OnceLock::new(),
+            given_up: AtomicBool::new(false),
+            absent: AtomicU64::new(0),
+        })
     }
 
     /// The next streams that come in.
     pub(super) fn receive(self: &Arc<Self>, count: u8) -> Vec<InStream> {
-        let mut flows = self.lock();
-        let first = flows.inward.len();
-        self.open.fetch_add(count.into(), Ordering::Relaxed);
-        for place in first..first + usize::from(count) {
-            let number = number(place, self.route.side == Side::Caller);
-            let flow = inward::Inward::new(Arc::clone(&self.route), Arc::downgrade(self), number);
-            if let Some(broken) = &flows.broken {
-                flow.break_off(broken.clone());
-            }
-            flows.inward.push(Arc::new(flow));
+        let mut begun = Vec::with_capacity(count.into());
+        if count == 0 {
+            return begun;
         }
-        flows.inward[first..].iter().cloned().map(InStream::new).collect()
+        let mut flows = self.lock();
+        self.open.fetch_add(count.into(), Ordering::Relaxed);
+        for _ in 0..count {
+            let flow = Arc::new(Inward::new(number(flows.inward.len(), self.route.side == Side::Caller)));
+            begun.push(InStream::new(Arc::clone(&flow), Arc::clone(self)));
+            flows.inward.push(flow);
+        }
+        let broken = flows.broken.clone();
+        drop(flows);
+        if let Some(broken) = broken {
+            begun.iter().for_each(|stream| stream.break_off(broken.clone()));
+        }
+        begun
     }
 
     /// The next streams that go out.
-    pub(super) fn send(self: &Arc<Self>, count: usize) -> Vec<Arc<Outward>> {
+    pub(super) fn send(&self, count: usize) -> Vec<Arc<Outward>> {
+        if count == 0 {
+            return Vec::new();
+        }
         let mut flows = self.lock();
         let first = flows.outward.len();
         self.open.fetch_add(count, Ordering::Relaxed);
         for place in first..first + count {
-            let number = number(place, self.route.side == Side::Target);
-            let flow = Outward::new(Arc::clone(&self.route), Arc::downgrade(self), number);
+            let flow = Outward::new(number(place, self.route.side == Side::Target));
             if let Some(broken) = &flows.broken {
                 flow.stop(broken.clone());
             }
@@ -120,10 +141,10 @@ impl Streams {
         let inward = (frame.stream % 2 == 1) == (self.route.side == Side::Caller);
         if inward {
             let flow = self.lock().inward.get(place).cloned();
-            flow.inspect(|flow| flow.deliver(frame, data)).is_some()
+            flow.inspect(|flow| flow.deliver(self, frame, data)).is_some()
         } else {
             let flow = self.lock().outward.get(place).cloned();
-            flow.inspect(|flow| flow.deliver(frame)).is_some()
+            flow.inspect(|flow| flow.deliver(self, frame)).is_some()
         }
     }
 
@@ -134,22 +155,42 @@ impl Streams {
             flows.broken.get_or_insert_with(|| broken.clone());
             (flows.inward.clone(), flows.outward.clone())
         };
-        inward.iter().for_each(|flow| flow.break_off(broken.clone()));
+        inward.iter().for_each(|flow| flow.break_off(self, broken.clone()));
         outward.iter().for_each(|flow| flow.stop(broken.clone()));
     }
 
     /// The answer is there, or a stream is over.
     pub(super) fn release(&self) {
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            match self.route.side {
-                Side::Caller => self.route.core.pending.close(self.route.call),
-                Side::Target => self.route.core.served.close(self.route.party.id, self.route.call),
+            let Route { core, party, call, side, .. } = &self.route;
+            match side {
+                Side::Caller => core.pending.close(*call),
+                Side::Target => core.served.close(party.id, *call),
             }
         }
     }
 
-    pub(super) fn route(&self) -> &Arc<Route> {
-        &self.route
+    /// The task that serves it, which was begun.
+    pub(super) fn runs_in(&self, task: AbortHandle) {
+        let task = self.task.get_or_init(|| task);
+        if self.given_up.load(Ordering::Acquire) {
+            task.abort();
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.given_up.store(true, Ordering::Release);
+        self.task.get().inspect(|task| task.abort());
+        self.break_off(&StreamBroken::new(reason));
+    }
+
+    /// A frame that carries no data.
+    fn signal(&self, stream: u32, sequence: u64, end: End, credit: u32) {
+        let frame = Frame { call: self.route.call, stream, sequence, end, credit, data: &[] };
+        if let Ok(plaintext) = frame.encode() {
+            self.route.post(wattle_seal::Kind::Frame, plaintext);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Flows> {
@@ -164,19 +205,4 @@ fn number(place: usize, from_target: bool) -> u32 {
 
 fn cost(data: &[u8]) -> u64 {
     (data.len() as u64).max(LEAST_COST)
-}
-
-/// Tells a call that one of its streams is over; without holding any lock.
-fn release(hold: Option<Weak<Streams>>) {
-    if let Some(streams) = hold.and_then(|streams| streams.upgrade()) {
-        streams.release();
-    }
-}
-
-/// A frame that carries no data.
-fn signal(route: &Route, stream: u32, sequence: u64, end: End, credit: u32) {
-    let frame = Frame { call: route.call, stream, sequence, end, credit, data: &[] };
-    if let Ok(plaintext) = frame.encode() {
-        route.post(wattle_seal::Kind::Frame, plaintext);
-    }
 }

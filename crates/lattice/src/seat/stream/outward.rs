@@ -1,17 +1,15 @@
 //! A stream that goes out: what of it may be sent.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, SemaphorePermit};
 use wattle_seal::message::{End, Frame};
 
-use super::{OWN_CREDIT, StreamBroken, Streams, release};
-use crate::seat::party::Route;
+use super::{OWN_CREDIT, Ongoing, StreamBroken};
 
 /// The sending end of a stream, where credit arrives.
 #[derive(Debug)]
 pub(in crate::seat) struct Outward {
-    pub(super) route: Arc<Route>,
     pub(super) number: u32,
     state: Mutex<State>,
     changed: Notify,
@@ -23,8 +21,8 @@ struct State {
     /// Of the budget that all streams to the process have.
     charged: u64,
     stopped: Option<StreamBroken>,
-    /// The call that is to be told when this is over.
-    hold: Option<Weak<Streams>>,
+    /// Whether the pump is done with it.
+    closed: bool,
 }
 
 /// What the receiver takes.
@@ -55,17 +53,17 @@ impl Credit {
 }
 
 impl Outward {
-    pub(super) fn new(route: Arc<Route>, streams: Weak<Streams>, number: u32) -> Self {
+    pub(super) fn new(number: u32) -> Self {
         let credit = Credit { left: super::FIRST_CREDIT, open: 0, expected: 0, heard: false };
-        let state = State { credit, charged: 0, stopped: None, hold: Some(streams) };
-        Self { route, number, state: Mutex::new(state), changed: Notify::new() }
+        let state = State { credit, charged: 0, stopped: None, closed: false };
+        Self { number, state: Mutex::new(state), changed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn deliver(&self, frame: &Frame<'_>) {
+    pub(super) fn deliver(&self, call: &Ongoing, frame: &Frame<'_>) {
         let mut state = self.lock();
         if let Err(problem) = state.credit.arrive(frame.sequence, frame.credit) {
             drop(state);
@@ -73,17 +71,13 @@ impl Outward {
         }
         let paid = state.charged.min(frame.credit.into());
         state.charged -= paid;
-        self.pay(paid);
+        pay(call, paid);
         drop(state);
         if frame.end == End::Open {
             self.changed.notify_one();
         } else {
             self.stop(StreamBroken::new("its reader stopped reading"));
         }
-    }
-
-    fn pay(&self, charged: u64) {
-        self.route.party.budget.add_permits(usize::try_from(charged).unwrap_or(0));
     }
 
     /// Nothing more is sent.
@@ -125,11 +119,11 @@ impl Outward {
     }
 
     /// Waits until a message of this cost may be sent, and uses up its credit.
-    pub(super) async fn admit(&self, cost: u64) -> Result<(), StreamBroken> {
+    pub(super) async fn admit(&self, call: &Ongoing, cost: u64) -> Result<(), StreamBroken> {
         self.credit(cost).await?;
         let permits = u32::try_from(cost).unwrap_or(u32::MAX);
         loop {
-            let budget = &self.route.party.budget;
+            let budget = &call.route.party.budget;
             if self.lock().credit.open + cost <= OWN_CREDIT {
                 return self.spend(cost, None);
             }
@@ -159,15 +153,23 @@ impl Outward {
     }
 
     /// Nothing more will be sent: the pump is done with it.
-    pub(super) fn close(&self) {
-        let (charged, hold) = {
+    pub(super) fn close(&self, call: &Ongoing) {
+        let charged = {
             let mut state = self.lock();
+            if std::mem::replace(&mut state.closed, true) {
+                return;
+            }
             state.stopped.get_or_insert_with(|| StreamBroken::new("it has ended"));
-            (std::mem::take(&mut state.charged), state.hold.take())
+            std::mem::take(&mut state.charged)
         };
-        self.pay(charged);
-        release(hold);
+        pay(call, charged);
+        call.release();
     }
+}
+
+/// Gives back to the budget that all streams to the process have.
+fn pay(call: &Ongoing, charged: u64) {
+    call.route.party.budget.add_permits(usize::try_from(charged).unwrap_or(0));
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use futures::stream::Fuse;
 use wattle_seal::Kind;
 use wattle_seal::message::{End, Frame};
 
-use super::{MAX_STREAM_MESSAGE_LEN, OutStream, Outward, StreamBroken, cost};
+use super::{MAX_STREAM_MESSAGE_LEN, Ongoing, OutStream, Outward, StreamBroken, cost};
 
 /// What a stream is sent from. What was sent is kept until the target says that it has begun the call, so that it can be
 /// sent to another one if it has not. The first credit bounds that.
@@ -63,17 +63,30 @@ enum Unsent {
 }
 
 /// Sends a stream until it ends or the other side stops it; gives the source back.
-pub(in crate::seat) async fn run(mut source: Source, flow: Arc<Outward>) -> Source {
+pub(in crate::seat) async fn run(mut source: Source, flow: Arc<Outward>, call: Arc<Ongoing>) -> Source {
+    let open = Open { flow: &flow, call: &call };
     let mut sequence = 0;
-    if let Err(Unsent::Broken(why)) = pump(&mut source, &flow, &mut sequence).await {
-        tracing::debug!(%why, call = flow.route.call, stream = flow.number, "a stream was not sent to its end");
-        send(&flow, sequence, End::Aborted, &[]).await;
+    if let Err(Unsent::Broken(why)) = pump(&mut source, &flow, &call, &mut sequence).await {
+        tracing::debug!(%why, call = call.route.call, stream = flow.number, "a stream was not sent to its end");
+        send(&flow, &call, sequence, End::Aborted, &[]).await;
     }
-    flow.close();
+    drop(open);
     source
 }
 
-async fn pump(source: &mut Source, flow: &Outward, sequence: &mut u64) -> Result<(), Unsent> {
+/// A stream that is being sent. It is closed also when that panics, or is given up.
+struct Open<'a> {
+    flow: &'a Outward,
+    call: &'a Ongoing,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.flow.close(self.call);
+    }
+}
+
+async fn pump(source: &mut Source, flow: &Outward, call: &Ongoing, sequence: &mut u64) -> Result<(), Unsent> {
     let stopped = |_: StreamBroken| Unsent::Stopped;
     loop {
         flow.credit(1).await.map_err(stopped)?;
@@ -86,7 +99,7 @@ async fn pump(source: &mut Source, flow: &Outward, sequence: &mut u64) -> Result
             next = source.next() => next,
         };
         let Some(data) = next.transpose().map_err(Unsent::Broken)? else {
-            send(flow, *sequence, End::Complete, &[]).await;
+            send(flow, call, *sequence, End::Complete, &[]).await;
             return Ok(());
         };
         if data.len() > MAX_STREAM_MESSAGE_LEN {
@@ -95,17 +108,17 @@ async fn pump(source: &mut Source, flow: &Outward, sequence: &mut u64) -> Result
                 "a message of it has {length} bytes, more than {MAX_STREAM_MESSAGE_LEN}"
             ))));
         }
-        flow.admit(cost(&data)).await.map_err(stopped)?;
-        send(flow, *sequence, End::Open, &data).await;
+        flow.admit(call, cost(&data)).await.map_err(stopped)?;
+        send(flow, call, *sequence, End::Open, &data).await;
         *sequence += 1;
     }
 }
 
 /// What can't be sent is missed by the other side, which then breaks the stream off.
-async fn send(flow: &Outward, sequence: u64, end: End, data: &[u8]) {
-    let frame = Frame { call: flow.route.call, stream: flow.number, sequence, end, credit: 0, data };
+async fn send(flow: &Outward, call: &Ongoing, sequence: u64, end: End, data: &[u8]) {
+    let frame = Frame { call: call.route.call, stream: flow.number, sequence, end, credit: 0, data };
     let Ok(plaintext) = frame.encode() else { return };
-    if let Err(reason) = flow.route.publish(Kind::Frame, plaintext).await {
+    if let Err(reason) = call.route.publish(Kind::Frame, plaintext).await {
         flow.stop(StreamBroken::new(reason));
     }
 }

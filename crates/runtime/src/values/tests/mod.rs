@@ -218,7 +218,6 @@ fn a_large_list_of_bytes_is_allowed() {
     let values = function.decode_parameters(bytes.clone().into(), Vec::new()).unwrap();
     let (again, _) = function.encode_parameters(values).unwrap();
     assert_eq!(again, bytes);
-    assert!((8 << 20) * size_of::<Val>() < codec::MAX_DECODED_BYTES, "the longest value that is sent");
 }
 
 #[test]
