@@ -46,13 +46,14 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(fleet: Fleet) -> Self {
+    /// The load is of calls that may not be made twice, or of such that may: POST or GET.
+    async fn set(fleet: Fleet, method: Method) -> Self {
         let hello = guest("http-hello");
         for (host, answer) in [1, 2].into_iter().zip(ANSWERS) {
             fleet.run(host, "hello", &reworded(&hello, GREETING, answer), &[]).await;
         }
         let url = fleet.expose(0, "hello", "/").await;
-        let first = Load::start(CALLERS, &Method::POST, &url);
+        let first = Load::start(CALLERS, &method, &url);
         first.answers(CALLS / 4).await;
         let first = first.stop().await;
         let answers = ANSWERS.map(|answer| first.answered_with(answer));
@@ -60,7 +61,7 @@ impl Scene {
         let goes = if answers[0] >= answers[1] { 1 } else { 2 };
         fleet.run_guest(goes, "slow", "misbehave", &[]).await;
         let slow = fleet.expose(0, "slow", "/hello").await;
-        let load = Load::start(CALLERS, &Method::POST, &url);
+        let load = Load::start(CALLERS, &method, &url);
         load.answers(CALLS / 4).await;
         Self { fleet, load: Some(load), slow, goes, start: Instant::now() }
     }
@@ -68,6 +69,14 @@ impl Scene {
     /// Waits until so many more calls were answered.
     async fn answers(&self, more: usize) {
         self.load.as_ref().unwrap().answers(more).await;
+    }
+
+    /// Waits until calls that were made after this moment were answered, too.
+    async fn answers_after(&self, moment: Instant) {
+        while Instant::now() < moment {
+            self.answers(CALLERS).await;
+        }
+        self.answers(CALLS).await;
     }
 
     /// Ends the load, and gives all of its calls.
@@ -150,22 +159,36 @@ async fn assert_waiting_end(calls: Vec<Waiting>, gone: Instant, within: Duration
 async fn host_killed_under_load() {
     const WITHIN: Duration = Duration::from_secs(1);
     let _alone = ALONE.lock().await;
-    let mut scene = Scene::set(Fleet::start(3).await).await;
+    let mut scene = Scene::set(Fleet::start(3).await, Method::POST).await;
     let waiting = scene.waiting().await;
     scene.answers(CALLS).await;
     let gone = Instant::now();
     scene.fleet.hosts[scene.goes].kill9();
     assert_waiting_end(waiting, gone, WITHIN).await;
-    scene.answers(CALLS).await;
+    scene.answers_after(gone + WITHIN + MARGIN).await;
     let shots = scene.stop().await;
     scene.assert_load(&shots, gone);
     scene.assert_only_those_in_flight_failed(&shots, gone, WITHIN);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_may_be_repeated_are_when_their_host_is_killed() {
+    let _alone = ALONE.lock().await;
+    let mut scene = Scene::set(Fleet::start(3).await, Method::GET).await;
+    scene.answers(CALLS).await;
+    let gone = Instant::now();
+    scene.fleet.hosts[scene.goes].kill9();
+    scene.answers(CALLS).await;
+    let shots = scene.stop().await;
+    scene.assert_load(&shots, gone);
+    println!("all: {shots}");
+    assert!(shots.failed().is_empty(), "{shots}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_drained_under_load() {
     let _alone = ALONE.lock().await;
-    let mut scene = Scene::set(Fleet::start(3).await).await;
+    let mut scene = Scene::set(Fleet::start(3).await, Method::POST).await;
     scene.answers(CALLS).await;
     let gone = Instant::now();
     let host = &mut scene.fleet.hosts[scene.goes];
@@ -203,13 +226,13 @@ async fn machine_cut_off() {
     for machine in &machines {
         fleet.join(|options| options.on(machine)).await;
     }
-    let mut scene = Scene::set(fleet).await;
+    let mut scene = Scene::set(fleet, Method::POST).await;
     let waiting = scene.waiting().await;
     scene.answers(CALLS).await;
     let gone = Instant::now();
     machines[scene.goes - 1].cut_off();
     assert_waiting_end(waiting, gone, WITHIN).await;
-    scene.answers(CALLS).await;
+    scene.answers_after(gone + WITHIN + MARGIN).await;
     let shots = scene.stop().await;
     scene.assert_load(&shots, gone);
     scene.assert_only_those_in_flight_failed(&shots, gone, WITHIN);

@@ -1,7 +1,8 @@
 //! Lengths and depths beyond what the protocol has.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use wattle_seal::message::{Encoding, End, Frame, MAX_FRAME_LEN, Request};
 use wattle_seal::{Kind, MAX_PLAINTEXT_LEN, OVERHEAD};
 use wattle_tests::{Contract, forget_peak_memory, peak_memory};
@@ -169,7 +170,7 @@ async fn attack_http_head_that_is_too_long_or_malformed() {
     claims_much[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
     let mut many = Vec::new();
     for _ in 0..u16::MAX {
-        many.extend_from_slice(b"\x01a\x00\x00");
+        many.extend_from_slice(b"\x01a\x00\x04more");
     }
     many.push(0);
     let uri = format!("http://hello/{}", "x".repeat(1 << 20));
@@ -177,7 +178,7 @@ async fn attack_http_head_that_is_too_long_or_malformed() {
         ("nothing", vec![]),
         ("a URI of 4 GiB that is not there", claims_much),
         ("more headers than there are", head(b"GET", b"http://hello/", u16::MAX, b"\x00")),
-        ("65,535 headers", head(b"GET", b"http://hello/", u16::MAX, &many)),
+        ("65,535 headers of 512 KiB", head(b"GET", b"http://hello/", u16::MAX, &many)),
         ("a URI of 1 MiB", head(b"GET", uri.as_bytes(), 0, &[0])),
         ("no method", head(b"", b"http://hello/", 0, &[0])),
         ("a method that is none", head(b"GET\r\n", b"http://hello/", 0, &[0])),
@@ -264,15 +265,20 @@ async fn attack_many_great_values_at_once() {
     let mut parameters = leb128(8 << 20);
     parameters.resize(parameters.len() + (8 << 20), 7);
     for _ in 0..CALLS {
-        line.send(&line.seal(Kind::Request, call("bytes", TEXT, &parameters).encode().unwrap())).await;
+        let call = Request { remaining: 300_000, ..call("bytes", TEXT, &parameters) };
+        line.send(&line.seal(Kind::Request, call.encode().unwrap())).await;
+        // A NATS server ends a connection on which too much waits; that is another attack, on the server.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    for _ in 0..CALLS {
-        let verdict = line.verdict(&[]).await;
-        println!(
-            "{}; memory grew by {} MiB",
-            short(&verdict),
-            peak_memory(process).saturating_sub(before) >> 20
-        );
+    // What becomes of each is the host's choice, as long as something does. It is much work for one processor.
+    let end = Instant::now() + Duration::from_secs(240);
+    let mut ended = 0;
+    while ended < CALLS {
+        let growth = peak_memory(process).saturating_sub(before) >> 20;
+        assert!(Instant::now() < end, "{ended} of {CALLS} calls have ended; memory grew by {growth} MiB");
+        let Ok(verdict) = timeout(Duration::from_secs(20), line.verdict(&[])).await else { continue };
+        println!("{}; memory grew by {growth} MiB", short(&verdict));
+        ended += 1;
     }
     let growth = peak_memory(process).saturating_sub(before);
     assert!(growth < 4 * MAX_DECODED, "{CALLS} calls together made memory grow by {} MiB", growth >> 20);
@@ -298,9 +304,9 @@ async fn attack_text_nested_without_end() {
         };
         line.ask(call.encode().unwrap()).await
     };
-    let verdict = ask(&mut line, &wave("([\"a\"])")).await;
+    let verdict = ask(&mut line, &wave("[\"a\"]")).await;
     assert!(matches!(verdict, Verdict::Value(_)), "the control: {verdict:?}");
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for text in [
         "[".repeat(1 << 20),
         "(".repeat(1 << 20),

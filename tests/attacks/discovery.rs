@@ -25,6 +25,19 @@ async fn wait_dropped(arena: &Arena, why: &str, count: u64) {
     .await;
 }
 
+/// The peer says this, which is taken, and from then on it is not called any more.
+async fn assert_believed(arena: &Arena, peer: &Peer, url: &str, announcement: &[u8]) {
+    const TAKEN: &str = "wattle_seat_discovery_announcements_taken_total";
+    let before = metric(&arena.stage.host, TAKEN, &[]).await;
+    arena.publish(&subject(arena), announcement).await;
+    eventually("the announcement to be taken", DEADLINE, || async {
+        (metric(&arena.stage.host, TAKEN, &[]).await > before).then_some(())
+    })
+    .await;
+    assert!(http(url).await.unwrap().status >= 500);
+    assert!(peer.waiting().await.is_none(), "the host calls a peer that takes no calls");
+}
+
 fn get(url: &str) -> JoinHandle<anyhow::Result<Answer>> {
     let url = url.to_owned();
     tokio::spawn(async move { http(&url).await })
@@ -145,11 +158,7 @@ async fn attack_discovery_answer_replayed() {
     // The peer drains, and says so. What it said before is played again: to the query that it answered, and to a new one.
     peer.finder.hush();
     let draining = announcement_of(&peer.insider, &lattice, |_| {});
-    arena.publish(&subject(&arena), &draining).await;
-    eventually("the host to call the peer no more", DEADLINE, || async {
-        (http(&url).await.ok()?.status >= 500).then_some(())
-    })
-    .await;
+    assert_believed(&arena, &peer, &url, &draining).await;
     let from = arena.bus.len();
     let page = get(&url);
     let (_, new) = next_query(&arena, from).await;
@@ -176,8 +185,10 @@ async fn attack_draining_forged() {
     let instance = *peer.insider.instance.as_bytes();
     let key = KeyPair::generate(KeyKind::Host).unwrap();
     let stranger = KeyPair::generate(KeyKind::Cluster).unwrap();
-    let unknown = Insider::with_key(key.clone(), &stranger, Grant::host(&lattice));
-    let thief = Insider { key, ..peer.insider.clone() };
+    let thief = Insider { key: key.clone(), ..peer.insider.clone() };
+    // It says that it is the peer, with a certificate that anybody could make.
+    let unknown = Insider::with_key(peer.insider.key.clone(), &stranger, Grant::host(&lattice));
+    let unknown = Insider { key, ..unknown };
     let rival = arena.host_by_certificate();
     let of_peer = |announcement: &mut Announcement<'_>| announcement.instance = instance;
     let stopped = |announcement: &mut Announcement<'_>| {
@@ -216,12 +227,7 @@ async fn attack_draining_forged() {
         arena.publish(&subject(&arena), &packet).await;
     }
     assert_served(&peer, &url).await;
-    arena.publish(&subject(&arena), &draining).await;
-    eventually("the host to call the peer no more", DEADLINE, || async {
-        (http(&url).await.ok()?.status >= 500).then_some(())
-    })
-    .await;
-    assert!(peer.waiting().await.is_none());
+    assert_believed(&arena, &peer, &url, &draining).await;
     arena.assert_lives().await;
 }
 
@@ -251,11 +257,7 @@ async fn attack_announcement_replayed() {
     assert_served(&peer, &url).await;
     // Nor does it come back by what it said before it stopped for good.
     peer.finder.hush();
-    arena.publish(&subject(&arena), &say(Action::Stopped, 3)).await;
-    eventually("the host to call the peer no more", DEADLINE, || async {
-        (http(&url).await.ok()?.status >= 500).then_some(())
-    })
-    .await;
+    assert_believed(&arena, &peer, &url, &say(Action::Stopped, 3)).await;
     let before = dropped(&arena, "repeated").await;
     arena.publish(&subject(&arena), &started).await;
     wait_dropped(&arena, "repeated", before + 1).await;

@@ -3,49 +3,53 @@
 use std::collections::HashSet;
 
 use futures::future::join_all;
-use wattle_identity::{KeyKind, KeyPair};
+use wattle_identity::{Grant, KeyPair};
 use wattle_seal::Kind;
-use wattle_tests::{DEADLINE, Stage, eventually, http};
+use wattle_tests::{Host, Stage, http};
 
 use crate::kit::{
-    Arena, Bus, FRONT, HELLO, Insider, Verdict, ask, assert_good, find, guest, http_get, request,
+    Arena, Bus, FRONT, HELLO, Insider, Peer, Verdict, assert_good, find, guest, http_get, request,
 };
 
 #[tokio::test]
 async fn attack_two_processes_with_one_member_key() {
-    let key = KeyPair::generate(KeyKind::Host).unwrap();
-    let seed = key.seed().to_string();
-    let arena = Arena::start_with(|options| options.env("WATTLE_HOST_SEED", &seed)).await;
-    // The same key on another machine: a copy, by mistake or not.
-    let _twin = arena.another_host(|options| options.env("WATTLE_HOST_SEED", &seed)).await;
+    let mut arena = Arena::start().await;
     let first = arena.target.clone();
-    assert_eq!(first.member, key.public_key());
-    let second = eventually("the other process to run the component, too", DEADLINE, || async {
-        // A command to the one id reaches either of them.
-        let start = ["start", "component", &guest("http-hello"), HELLO, "--host", &first.member];
-        let _ = arena.stage.cli.run(start).await;
-        let found = ask(&arena.client, arena.lattice(), &arena.issuers, HELLO).await;
-        found.into_iter().find(|found| found.instance != first.instance)
-    })
-    .await;
-    assert_eq!(second.member, first.member);
+    // The same key on another machine: a copy, by mistake or not. A host with it sees that there is one.
+    let mut twin = arena.another_host(|options| options).await;
+    twin.kill9();
+    let key = |host: &Host| host.data_dir().join("host.nk");
+    std::fs::copy(key(&arena.stage.host), key(&twin)).unwrap();
+    twin.launch_again();
+    assert!(!twin.wait_exit().await.success());
+    assert!(twin.log().contains("already runs"), "{}", twin.log());
 
-    // Each is a target of its own, and takes only what was sealed for it.
+    // Somebody else does not look. Each process is a target of its own, and takes only what was sealed for it.
+    let seed = std::fs::read_to_string(key(&arena.stage.host)).unwrap();
+    let key = KeyPair::from_seed(&seed).unwrap();
+    let copy = Insider::with_key(key, &arena.cluster, Grant::host(arena.lattice()));
+    let copy = Peer::join_as(&arena, copy, &[HELLO]).await;
+    let second = copy.insider.address();
+    assert_eq!(second.member, first.member);
     let insider = arena.host_by_certificate();
     let (mut one, mut two) = (arena.line_to(&insider, &first).await, arena.line_to(&insider, &second).await);
-    for line in [&mut one, &mut two] {
-        assert_good(line).await;
-    }
+    assert_good(&mut one).await;
+    assert!(two.ping().await.is_empty());
     let page = http_get("http://hello/");
-    let message = one.seal(Kind::Request, request(FRONT, HELLO, &page).encode().unwrap());
-    two.send(&message).await;
-    assert_eq!(two.verdict(&message).await, Verdict::InTheClear(202));
-    assert_eq!(one.submit(&message).await.status(), 200);
-    // An offer for the other one is refused as well.
+    let for_two = two.seal(Kind::Request, request(FRONT, HELLO, &page).encode().unwrap());
+    let before = arena.refused(202).await;
+    one.send(&for_two).await;
+    assert_eq!(one.verdict(&for_two).await, Verdict::InTheClear(202));
+    arena.wait_refused(202, before + 1).await;
     arena.assert_offer_refused(&two.offer.clone(), 103).await;
-    for line in [&mut one, &mut two] {
-        assert_good(line).await;
-    }
+    // Where it belongs it is taken.
+    two.send(&for_two).await;
+    let asked = copy.request().await;
+    copy.send(&asked.inbox, asked.page("the copy's")).await;
+    assert_eq!(two.verdict(&for_two).await.status(), 200);
+    assert_good(&mut one).await;
+    copy.finder.hush();
+    arena.assert_lives().await;
 }
 
 #[tokio::test]

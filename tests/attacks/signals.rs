@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use wattle_tests::{Answer, http_post};
+use tokio::time::timeout;
+use wattle_seal::Kind;
+use wattle_tests::{Answer, http_post, within};
 
 use crate::kit::{
-    Arena, Arrived, Insider, Peer, RawNats, SILENCE, assert_page_is, metric, random_bytes, unknown_session,
+    Arena, Arrived, Insider, Peer, RawNats, SILENCE, Seen, assert_page_is, metric, random_bytes,
+    unknown_session,
 };
 
 /// A call that does harm when it is made twice.
@@ -127,7 +130,7 @@ async fn attack_no_responders_forged_by_who_swallows_pings() {
     // to have succeeded.
     asked_one.lose_pongs();
     raw.no_responders(&asked.inbox).await;
-    let answer = tokio::time::timeout(Duration::from_secs(10), page).await;
+    let answer = timeout(Duration::from_secs(10), page).await;
     if let Some(again) = other.waiting().await {
         panic!("call {} may have been carried out, and was made again as {}", asked.call, again.call);
     }
@@ -140,6 +143,63 @@ async fn attack_no_responders_forged_by_who_swallows_pings() {
     let (peer, _, asked) = first_of(&peers).await;
     peer.send(&asked.inbox, asked.page("next")).await;
     assert_page_is(page, "next").await;
+    arena.assert_lives().await;
+}
+
+/// Says of a request, and of each ping that the host then sends to see whether that is true, that nobody took it.
+async fn forge_of_pings_as_well(arena: &Arena, raw: &mut RawNats, peer: &Peer, asked: &Arrived) {
+    let mut from = arena.bus.len();
+    raw.no_responders(&asked.inbox).await;
+    for _ in 0..3 {
+        let subject = peer.subject.clone();
+        let is_ping =
+            |seen: &Seen| seen.subject == subject && seen.head().is_some_and(|head| head.kind == Kind::Ping);
+        let Ok(ping) = timeout(SILENCE, arena.bus.wait_for(from, "a ping", is_ping)).await else { return };
+        from = arena.bus.len();
+        raw.no_responders(&ping.reply.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn attack_no_responders_forged_of_pings_as_well() {
+    let mut arena = Arena::start().await;
+    let mut raw = RawNats::connect(&arena.stage.nats).await;
+    let peers = [Peer::join(&arena, &["afar"]).await, Peer::join(&arena, &["afar"]).await];
+    let url = arena.stage.expose("afar").await;
+    let page = post(&url);
+    let (asked_one, other, asked) = first_of(&peers).await;
+    // Who sees and forges everything, and holds nothing back, makes no call twice: the target's pongs arrive.
+    for _ in 0..3 {
+        forge_of_pings_as_well(&arena, &mut raw, asked_one, &asked).await;
+        assert_asked_once(&[asked_one, other], &asked, &page).await;
+    }
+    asked_one.send(&asked.inbox, asked.page("once")).await;
+    assert_page_is(page, "once").await;
+    arena.assert_lives().await;
+}
+
+#[tokio::test]
+async fn attack_no_responders_by_who_runs_the_server() {
+    let mut arena = Arena::start().await;
+    let mut raw = RawNats::connect(&arena.stage.nats).await;
+    let peers = [Peer::join(&arena, &["afar"]).await, Peer::join(&arena, &["afar"]).await];
+    let url = arena.stage.expose("afar").await;
+    let page = post(&url);
+    let (asked_one, other, asked) = first_of(&peers).await;
+    // The documented limit: who delivers the request, forges both signals and holds back all that the target answers,
+    // has the call made once more, at another peer. And no more than that.
+    asked_one.lose_pongs();
+    forge_of_pings_as_well(&arena, &mut raw, asked_one, &asked).await;
+    let again = timeout(Duration::from_secs(5), other.request()).await;
+    arena.publish(&asked.inbox, &asked.page("late")).await;
+    if let Ok(again) = again {
+        assert_asked_once(&[asked_one, other], &again, &page).await;
+        other.send(&again.inbox, again.page("the other's")).await;
+        assert_page_is(page, "the other's").await;
+    } else {
+        let answer = within("the end of the call", page).await.unwrap().unwrap();
+        assert!(answer.status >= 500, "a call without an answer seems to have succeeded: {answer:?}");
+    }
     arena.assert_lives().await;
 }
 
@@ -159,7 +219,7 @@ async fn attack_no_responders_forged_before_the_call() {
         .wait_for(from, "an offer", |seen| seen.subject == subject && seen.payload.starts_with(&[0, 128]))
         .await;
     raw.no_responders(&offer.reply.unwrap()).await;
-    let first = tokio::time::timeout(Duration::from_secs(5), peer.request()).await;
+    let first = timeout(Duration::from_secs(5), peer.request()).await;
     if let Ok(asked) = &first {
         assert_asked_once(&[&peer], asked, &page).await;
         peer.send(&asked.inbox, asked.page("once")).await;

@@ -1,6 +1,6 @@
 //! What is in a registry can't be run, or must not be.
 
-use wattle_tests::{Keys, Stage, guest, now, sha256, sign_for};
+use wattle_tests::{DEADLINE, Keys, Stage, eventually, guest, http, now, sha256, sign_for};
 
 use crate::assert_refused;
 
@@ -162,8 +162,28 @@ async fn bad_input_manifest_digest_mismatch() {
 
 #[tokio::test]
 async fn bad_input_import_that_nothing_provides() {
+    const INTERFACE: &str = "acme:missing/thing@1.2.0";
     let mut stage = Stage::start().await;
     let reference = stage.push("needs-import").await;
-    assert_refused(&mut stage, &reference, &["acme:missing/thing@1.2.0", "nothing on this host provides"])
-        .await;
+    // It starts, because a link may come at any time.
+    stage.start_component(&reference, "needy", &[]).await.ok();
+    let url = stage.expose("needy").await;
+    let missing = eventually("the inventory to name the missing link", DEADLINE, || async {
+        let inventory = stage.inventory().await;
+        let entry = inventory["components"].as_array()?.iter().find(|entry| entry["id"] == "needy")?;
+        entry["reason"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(missing.contains(INTERFACE) && missing.contains("no link"), "{missing}");
+    // A call of it fails, and the operator is told for want of what.
+    let answer = eventually("the component to be called", DEADLINE, || async {
+        http(&url).await.ok().filter(|answer| answer.status != 503)
+    })
+    .await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    let log = stage.host.wait_for_log("status=500").await;
+    for word in [format!("calling {INTERFACE}.answer failed"), "no link named `default`".to_owned()] {
+        assert!(log.contains(&word), "the log does not say `{word}`: {log}");
+    }
+    stage.assert_host_lives().await;
 }

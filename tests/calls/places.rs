@@ -1,6 +1,6 @@
 //! Where a call goes: here where it can, otherwise to a host that is there.
 
-use wattle_tests::{Contract, Fleet, sayer};
+use wattle_tests::{Contract, DEADLINE, Fleet, component, eventually, sayer};
 
 const WORDS: &str = "acme:calls/words";
 
@@ -80,4 +80,79 @@ async fn a_host_that_comes_is_used_and_one_that_is_killed_is_not() {
     for _ in 0..3 {
         assert_eq!(ask(&fleet).await, "\"first\"");
     }
+}
+
+/// So many rounds keep a component busy for about a second.
+const LONG: &str = "1500000000";
+
+/// A component that counts to a number. Two builds differ in `mark` alone, which is nothing that it says.
+fn counter(mark: u32) -> Vec<u8> {
+    let wit = "package acme:slow;
+        interface count { to: func(rounds: u32) -> u32; }
+        world counter { export count; }";
+    let body = format!(
+        r#"(func (export "acme:slow/count#to") (param $rounds i32) (result i32)
+            (local $done i32)
+            (drop (i32.const {mark}))
+            (loop $again
+                (local.set $done (i32.add (local.get $done) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $done) (local.get $rounds))))
+            (local.get $done))"#
+    );
+    component(wit, "counter", "", &body)
+}
+
+/// A component that has another one count.
+fn asks_counter() -> Vec<u8> {
+    let wit = "package acme:slow;
+        interface count { to: func(rounds: u32) -> u32; }
+        interface ask { to: func(rounds: u32) -> u32; }
+        world asker { import count; export ask; }";
+    let import = r#"(import "acme:slow/count" "to" (func $to (param i32) (result i32)))"#;
+    let body = r#"(func (export "acme:slow/ask#to") (param $rounds i32) (result i32)
+        (call $to (local.get $rounds)))"#;
+    component(wit, "asker", import, body)
+}
+
+/// Waits until a host has taken so many calls.
+async fn taken(fleet: &Fleet, host: usize, calls: f64) {
+    eventually(&format!("host {host} to take {calls} calls"), DEADLINE, || async {
+        (fleet.metric(host, "wattle_seat_calls_served_total", &[]).await >= calls).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_fails_no_call_that_waits_for_its_turn() {
+    let fleet = Fleet::start(1).await;
+    fleet.run(0, "counter", &counter(1), &["--count", "1"]).await;
+    let count = || fleet.ask("counter", "acme:slow/count.to", &[LONG]);
+    let update = async {
+        // One runs, two wait.
+        taken(&fleet, 0, 3.0).await;
+        fleet.update(0, "counter", &counter(2)).await;
+    };
+    let (first, second, third, ()) = tokio::join!(count(), count(), count(), update);
+    assert_eq!([first, second, third], [LONG; 3]);
+}
+
+#[tokio::test]
+async fn who_can_not_be_reached_is_no_reason_to_fail_a_call_that_can_wait_here() {
+    let mut fleet = Fleet::start(2).await;
+    let ask = async |fleet: &Fleet, rounds: &str| fleet.ask("asker", "acme:slow/ask.to", &[rounds]).await;
+    fleet.run(0, "asker", &asks_counter(), &[]).await;
+    fleet.link("asker", "counter", "acme:slow/count").await;
+    fleet.run(1, "counter", &counter(1), &["--count", "1"]).await;
+    assert_eq!(ask(&fleet, "1").await, "1");
+    // Its host knows the other one by now, and has one place of its own.
+    fleet.run(0, "counter", &counter(1), &["--count", "1"]).await;
+    let before = fleet.metric(0, "wattle_seat_calls_served_total", &[]).await;
+    let mut other = fleet.hosts.remove(1);
+    let second = async {
+        taken(&fleet, 0, before + 1.0).await;
+        other.kill9();
+        ask(&fleet, "2").await
+    };
+    let (first, second) = tokio::join!(ask(&fleet, LONG), second);
+    assert_eq!((first.as_str(), second.as_str()), (LONG, "2"));
 }

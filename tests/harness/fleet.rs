@@ -1,6 +1,5 @@
 //! Several hosts of one cluster in one lattice, and components on them.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -72,14 +71,24 @@ impl Fleet {
     /// Signs a component and runs it under this id on the host of this number, with more flags of
     /// `wattle start component`.
     pub async fn run(&self, host: usize, id: &str, component: &[u8], more: &[&str]) {
+        let (reference, host) = (self.keep(id, component), self.hosts[host].id());
+        let start = ["start", "component", &reference, id, "--host", &host];
+        self.cli.run(start.iter().chain(more)).await.ok();
+    }
+
+    /// Signs a component and puts it in the place of what runs under this id on the host of this number.
+    pub async fn update(&self, host: usize, id: &str, component: &[u8]) {
+        let (reference, host) = (self.keep(id, component), self.hosts[host].id());
+        self.cli.run(["update", "component", id, &reference, "--host", &host]).await.ok();
+    }
+
+    /// Signs a component, and gives the reference of the file that it is in.
+    fn keep(&self, id: &str, component: &[u8]) -> String {
         static FILES: AtomicU32 = AtomicU32::new(0);
         let file = format!("{id}-{}.wasm", FILES.fetch_add(1, Ordering::Relaxed));
         let file = self.folder.path().join(file);
         std::fs::write(&file, self.keys.sign(component)).unwrap();
-        let reference = format!("file://{}", file.display());
-        let host = self.hosts[host].id();
-        let start = ["start", "component", &reference, id, "--host", &host];
-        self.cli.run(start.iter().chain(more)).await.ok();
+        format!("file://{}", file.display())
     }
 
     /// [`Fleet::run`] with a test component or example.
@@ -152,15 +161,6 @@ impl Fleet {
     /// What the host of this number says that it is and runs.
     pub async fn inventory(&self, host: usize) -> Value {
         self.control.inventory(&self.hosts[host].id()).await
-    }
-
-    /// What the hosts wrote to their logs, with their numbers.
-    pub fn logs(&self) -> String {
-        let mut logs = String::new();
-        for (number, host) in self.hosts.iter().enumerate() {
-            writeln!(logs, "--- host {number}\n{}", host.log()).unwrap();
-        }
-        logs
     }
 
     /// The sum of a metric over the series whose labels have all of these, such as `outcome="ok"`, on the host of this

@@ -186,7 +186,7 @@ async fn only_sampled_traces_are_exported() {
 
     collector.trace(TRACE, 3).await;
     fleet.hosts[0].term();
-    assert!(fleet.hosts[0].wait_exit().await.success(), "{}", fleet.logs());
+    assert!(fleet.hosts[0].wait_exit().await.success(), "{}", fleet.hosts[0].log());
     let spans = collector.spans();
     assert_eq!(spans.len(), 3, "{spans:#?}");
     assert_eq!(spans.iter().find(|span| span.name == "GET").unwrap().attribute("url.path"), "/hello");
@@ -208,7 +208,7 @@ async fn the_last_spans_are_exported_when_the_host_stops() {
     assert!(collector.exports().is_empty(), "an hour is not over");
 
     fleet.hosts[0].term();
-    assert!(fleet.hosts[0].wait_exit().await.success(), "{}", fleet.logs());
+    assert!(fleet.hosts[0].wait_exit().await.success(), "{}", fleet.hosts[0].log());
 
     let exports = collector.exports();
     let [export] = exports.as_slice() else { panic!("one export was to come: {exports:?}") };
@@ -217,7 +217,7 @@ async fn the_last_spans_are_exported_when_the_host_stops() {
     assert_eq!(export.headers["authorization"], "Bearer hunter2");
     let trace = u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes();
     assert!(export.body.windows(16).any(|bytes| bytes == trace), "the trace is in it");
-    assert!(!fleet.logs().contains("hunter2"), "{}", fleet.logs());
+    assert!(!fleet.hosts[0].log().contains("hunter2"), "{}", fleet.hosts[0].log());
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn without_a_collector_spans_are_counted_as_lost_and_calls_go_on() {
     fleet.hosts[0].wait_for_log("spans can't be exported").await;
 
     fleet.hosts[0].term();
-    assert!(fleet.hosts[0].wait_exit().await.success(), "{}", fleet.logs());
+    assert!(fleet.hosts[0].wait_exit().await.success(), "{}", fleet.hosts[0].log());
 }
 
 #[tokio::test]

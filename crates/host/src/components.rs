@@ -368,18 +368,14 @@ impl Shared {
         }
         self.metrics.components.set(self.components.all().len().try_into().unwrap_or(i64::MAX));
         self.changed.notify_one();
-        if let Some(seat) = self.seat.load().as_ref() {
-            seat.serve(&component.id);
-        }
+        self.tell_seat(&component.id);
         component
     }
 
     fn stop_component(self: &Arc<Self>, id: &str) -> Option<Event> {
         let component = self.components.remove(id)?;
         // Before it stops taking calls, so that they go elsewhere at once.
-        if let Some(seat) = self.seat.load().as_ref() {
-            seat.unserve(id);
-        }
+        self.tell_seat(id);
         self.metrics.components.set(self.components.all().len().try_into().unwrap_or(i64::MAX));
         tracing::info!(component = %component.id, "component is stopped");
         let event = component.scaled(&self.id, 0);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -104,13 +105,15 @@ impl Host {
         let calls = settings.calls.clone().unwrap_or_else(|| settings.control.clone());
         let shared = Arc::new(join(settings, subjects, data, key, admission, stopping).await?);
         shared.check_alone().await?;
-        if let Some(admin) = admin {
-            admin.joined(&shared);
-        }
         let calls = connect_waiting(&calls, &shared.stopping).await?;
         shared.waiting.fill(list);
         shared.serve_control().await?;
+        // From here on it can be ready: before, it would not have heard a command.
+        if let Some(admin) = admin {
+            admin.joined(&shared);
+        }
         shared.tasks.spawn(shared.clone().keep_seat(Member::new(member_key, cluster, calls)));
+        shared.tasks.spawn(shared.clone().follow_links());
         shared.tasks.spawn(shared.clone().follow_state());
         shared.tasks.spawn(shared.clone().follow_readiness());
         shared.tasks.spawn(shared.clone().follow_state_loss());
@@ -211,25 +214,25 @@ impl Shared {
         }
     }
 
-    /// Other members are told first, so that they call elsewhere. Then providers: they are where calls come from.
+    /// First those where calls come from: other members, so that they call elsewhere, and providers. Components take
+    /// calls until then, because those that still run may need them.
     async fn drain_all(self: &Arc<Self>) {
         let seat = self.seat.load_full();
         let leaving = async {
             if let Some(seat) = &seat {
+                // To those who watch, there is no end.
+                self.spies.close();
                 seat.drain().await;
             }
         };
-        tokio::join!(leaving, self.drain_what_runs());
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-
-    async fn drain_what_runs(self: &Arc<Self>) {
-        futures::future::join_all(self.providers.all().iter().map(|provider| self.shut_down(provider))).await;
+        let providers = self.providers.all();
+        tokio::join!(leaving, join_all(providers.iter().map(|provider| self.shut_down(provider))));
         let drains = self.components.all().into_iter().map(|component| async move {
             component.served.drain(Duration::MAX).await;
         });
-        futures::future::join_all(drains).await;
+        join_all(drains).await;
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Logs when NATS is lost, why, and when it is back.
@@ -370,6 +373,7 @@ async fn join(
         routes: Routes::default(),
         seat: ArcSwapOption::empty(),
         seat_problem: SeatProblem::default(),
+        telling_seat: Mutex::default(),
         value_room: Semaphore::new(VALUE_ROOM),
         spies: Spies::default(),
         metrics: Metrics::new(settings.telemetry.counters()),

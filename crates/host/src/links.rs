@@ -32,6 +32,20 @@ pub(crate) struct KeptState {
 }
 
 impl Shared {
+    /// Leads calls by the links as they are now, until the host stops. Apart from [`Shared::follow_state`], because no
+    /// call may wait until a provider has taken something in.
+    pub(crate) async fn follow_links(self: Arc<Self>) {
+        let mut snapshots = self.store.watch();
+        loop {
+            snapshots.mark_unchanged();
+            self.routes.follow(&self.store);
+            match self.stopping.run_until_cancelled(snapshots.changed()).await {
+                Some(Ok(())) => {}
+                None | Some(Err(_)) => return,
+            }
+        }
+    }
+
     /// Tells components and providers of every change, until the host stops.
     pub(crate) async fn follow_state(self: Arc<Self>) {
         let mut snapshots = self.store.watch();
@@ -40,7 +54,8 @@ impl Shared {
         loop {
             let snapshot = snapshots.borrow_and_update().clone();
             self.metrics.links.set(snapshot.specs.values().map(|spec| spec.links.len() as i64).sum());
-            self.routes.replace(&snapshot);
+            // A provider that hears of a link may use it at once.
+            self.routes.follow(&self.store);
             self.tell_components(&snapshot);
             let mut refused = false;
             for provider in self.providers.all() {

@@ -120,6 +120,13 @@ fn late(file: &CertificateFile, now: u64) -> Option<String> {
     })
 }
 
+/// Waits for the operator to change something; for ever, where nobody follows what the operator says.
+async fn news(cluster: &mut watch::Receiver<ClusterSettings>) {
+    if cluster.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -161,7 +168,7 @@ impl Shared {
             self.seat_problem.set(problem);
             tokio::select! {
                 () = self.stopping.cancelled() => return,
-                changed = member.cluster.changed() => if changed.is_err() { std::future::pending::<()>().await },
+                () = news(&mut member.cluster) => {}
                 changed = snapshots.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -193,17 +200,24 @@ impl Shared {
         let seat = Seat::join(&member.connection, options, membership, service)
             .await
             .map_err(|error| format!("this host makes and takes no calls over the lattice: {error}"))?;
-        for component in self.components.all() {
-            seat.serve(&component.id);
-        }
         tracing::info!(member = %seat.address(), "calls over the lattice are sealed");
         self.seat.store(Some(Arc::new(seat)));
-        // Whoever started between the list and the seat was not served yet; serving twice is once.
+        // What starts from now on finds the seat.
         for component in self.components.all() {
-            if let Some(seat) = self.seat.load().as_ref() {
-                seat.serve(&component.id);
-            }
+            self.tell_seat(&component.id);
         }
         Ok(())
+    }
+
+    /// Tells the seat whether a component runs here, once that has changed. One after another, so that the last word is
+    /// the truth: of two at the same moment, the later one looks after both changes.
+    pub(crate) fn tell_seat(&self, id: &str) {
+        let _one_at_a_time = self.telling_seat.lock().unwrap_or_else(PoisonError::into_inner);
+        let seat = self.seat.load();
+        match seat.as_ref() {
+            Some(seat) if self.components.get(id).is_some() => seat.serve(id),
+            Some(seat) => seat.unserve(id),
+            None => {}
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the host counts, in the text format of Prometheus.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -31,15 +32,15 @@ pub(crate) struct Metrics {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallLabels {
-    source: String,
-    target: String,
+    source: Arc<str>,
+    target: Arc<str>,
     outcome: &'static str,
     place: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TargetLabels {
-    target: String,
+    target: Arc<str>,
     place: &'static str,
 }
 
@@ -126,8 +127,15 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn call(&self, source: &str, target: &str, outcome: Outcome, place: Place, took: Duration) {
-        let (source, target, place) = (source.to_owned(), target.to_owned(), place.label());
+    pub(crate) fn call(
+        &self,
+        source: &Arc<str>,
+        target: &Arc<str>,
+        outcome: Outcome,
+        place: Place,
+        took: Duration,
+    ) {
+        let (source, target, place) = (source.clone(), target.clone(), place.label());
         let duration = TargetLabels { target: target.clone(), place };
         self.durations.get_or_create(&duration).observe(took.as_secs_f64());
         self.calls.get_or_create(&CallLabels { source, target, outcome: outcome.label(), place }).inc();

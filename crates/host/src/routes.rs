@@ -1,15 +1,20 @@
 //! Where a call goes by the links: source, link name and interface lead to a target.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use wattle_lattice::Snapshot;
+use wattle_lattice::{Snapshot, Store};
+use wattle_protocol::state::ComponentSpec;
 
 /// The links of the lattice, arranged for look-up. Replaced whole when the state changes, so calls find it without a
 /// lock, and no call pays for links that are not its own.
 #[derive(Default)]
-pub(crate) struct Routes(ArcSwap<Table>);
+pub(crate) struct Routes {
+    table: ArcSwap<Table>,
+    /// Held while the table is replaced, so that an older one never takes the place of a newer one.
+    replacing: Mutex<()>,
+}
 
 /// Links at one revision of the state.
 #[derive(Default)]
@@ -22,20 +27,30 @@ pub(crate) struct Table {
 
 impl Routes {
     pub(crate) fn load(&self) -> Arc<Table> {
-        self.0.load_full()
+        self.table.load_full()
     }
 
-    /// Takes over the links of a snapshot.
-    pub(crate) fn replace(&self, snapshot: &Snapshot) {
-        self.0.store(Arc::new(Table::new(snapshot)));
+    /// Takes over the links of the state as it is now.
+    pub(crate) fn follow(&self, store: &Store) {
+        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.table.store(Arc::new(Table::new(&store.snapshot())));
     }
 }
 
 impl Table {
-    pub(crate) fn new(snapshot: &Snapshot) -> Self {
+    fn new(snapshot: &Snapshot) -> Self {
+        Self::of(snapshot, snapshot.specs.values())
+    }
+
+    /// The links of one source alone; the others are left out.
+    pub(crate) fn of_source(snapshot: &Snapshot, source: &str) -> Self {
+        Self::of(snapshot, snapshot.specs.get(source))
+    }
+
+    fn of<'a>(snapshot: &Snapshot, specs: impl IntoIterator<Item = &'a Arc<ComponentSpec>>) -> Self {
         let mut table = Self { revision: snapshot.revisions.lattice, ..Self::default() };
         let mut targets: HashMap<&str, Arc<str>> = HashMap::new();
-        for link in snapshot.specs.values().flat_map(|spec| &spec.links) {
+        for link in specs.into_iter().flat_map(|spec| &spec.links) {
             let target = targets.entry(&link.target).or_insert_with(|| link.target.as_str().into());
             let names = table.sources.entry(link.source_id.clone()).or_default();
             let interfaces = names.entry(link.name.clone()).or_default();
@@ -70,7 +85,6 @@ pub(crate) fn unversioned(interface: &str) -> &str {
 mod tests {
     use super::*;
     use wattle_protocol::link::Link;
-    use wattle_protocol::state::ComponentSpec;
 
     fn link(source: &str, name: &str, interface: &str, target: &str) -> Link {
         Link {
@@ -109,5 +123,8 @@ mod tests {
         assert!(table.has_link("a", "wattle:test/echo@0.2.0"));
         assert!(!table.has_link("a", "wattle:test/more"));
         assert_eq!(table.revision, 7);
+        let of_source = |source| Table::of_source(&snapshot, source);
+        assert!(of_source("a").target("a", "default", "wattle:test/echo").is_some());
+        assert!(of_source("b").target("a", "default", "wattle:test/echo").is_none());
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     /// Where calls over the lattice are made and taken, once this host is a member.
     pub(crate) seat: ArcSwapOption<Seat>,
     pub(crate) seat_problem: SeatProblem,
+    /// Held while the seat is told what runs here.
+    pub(crate) telling_seat: Mutex<()>,
     /// Memory for large values, in KiB.
     pub(crate) value_room: Semaphore,
     /// Those who watch calls.

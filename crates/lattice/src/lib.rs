@@ -5,9 +5,10 @@
 //! decided above.
 //!
 //! ```no_run
-//! use wattle_lattice::{ConnectOptions, ControlClient, Store, StoreOptions, connect};
+//! use std::sync::Arc;
+//! use wattle_lattice::*;
 //!
-//! # async fn example() -> Result<(), wattle_lattice::Error> {
+//! # async fn example(membership: Membership, service: Arc<dyn Service>) -> Result<(), wattle_lattice::Error> {
 //! let connection = connect(&ConnectOptions::new(["nats://127.0.0.1:4222"])).await?;
 //! let store = Store::open(&connection, StoreOptions::new("default"))?;
 //! for (id, spec) in &store.snapshot().specs {
@@ -15,6 +16,8 @@
 //! }
 //! let control = ControlClient::new(&connection, "wasmbus.ctl", "default")?;
 //! println!("{} hosts answered", control.ping(None).await?.len());
+//! let seat = Seat::join(&connection, SeatOptions::new("default"), membership, service).await?;
+//! seat.serve("echo");
 //! # Ok(())
 //! # }
 //! ```

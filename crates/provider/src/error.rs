@@ -61,6 +61,15 @@ pub enum CallError {
         /// The component's id.
         target: String,
     },
+    /// The way to the component is closed at the moment: this host, or the component's, is cut off from the lattice or
+    /// not trusted. Not executed; may work later. HTTP 503.
+    #[error("component {target} can't be reached: {reason}")]
+    Unreachable {
+        /// The component's id.
+        target: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// There is no link from the caller to the target, perhaps since a moment ago. Not executed. HTTP 503.
     #[error("no link named `{link_name}` from {source_id} to {target}")]
     NoLink {

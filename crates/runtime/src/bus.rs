@@ -9,6 +9,10 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 
 use crate::state::State;
 
+/// The longest name of a link, namespace, package or interface, in bytes. The host keeps what a component says here, so
+/// it is bounded. No call over the lattice carries longer names.
+const MAX_NAME: usize = 256;
+
 /// An interface, as a component names it to choose its link.
 struct Target {
     /// `ns:package/interface`
@@ -38,10 +42,17 @@ fn add_target(lattice: &mut wasmtime::component::LinkerInstance<'_, State>) -> w
     lattice.func_wrap(
         "[constructor]call-target-interface",
         |mut store: StoreContextMut<'_, State>, (namespace, package, interface): (String, String, String)| {
+            if let Some(long) = [&namespace, &package, &interface].into_iter().find(|name| name.len() > MAX_NAME) {
+                return Err(wasmtime::Error::msg(too_long("an interface is named with", long)));
+            }
             let interface = format!("{namespace}:{package}/{interface}");
             Ok((store.data_mut().table.push(Target { interface })?,))
         },
     )
+}
+
+fn too_long(what: &str, name: &str) -> String {
+    format!("{what} {} bytes, and no name has more than {MAX_NAME}", name.len())
 }
 
 /// Takes the targets, and chooses the link for all of them or, where `checked` and one of them has none, for none.
@@ -54,6 +65,10 @@ fn choose(
     let State { table, outward, .. } = store.data_mut();
     let taken: Result<Vec<_>, _> = targets.into_iter().map(|target| table.delete(target)).collect();
     let interfaces = taken?;
+    if name.len() > MAX_NAME {
+        let reason = too_long("a link is named with", &name);
+        return if checked { Ok(Err(reason)) } else { Err(wasmtime::Error::msg(reason)) };
+    }
     let missing = |target: &&Target| checked && !outward.may_choose(&name, &target.interface);
     if let Some(Target { interface }) = interfaces.iter().find(missing) {
         return Ok(Err(format!("interface `{interface}` does not have an existing link with name `{name}`")));

@@ -166,6 +166,8 @@ pub struct Body {
     /// Bytes that the answer's head still promises, where it says.
     promised: Option<u64>,
     done: bool,
+    /// Dropped when nobody reads on, for the instance that waits for it.
+    read: Option<futures::channel::oneshot::Sender<()>>,
     /// What the body said when it broke off; the instance's end is awaited for a better reason.
     broken: Option<String>,
 }
@@ -187,8 +189,10 @@ impl Body {
         served: Arc<Inner>,
         fate: Arc<Fate>,
         allowed: Duration,
+        read: futures::channel::oneshot::Sender<()>,
     ) -> Self {
-        Self { inner, running, served, fate, allowed, promised, done: false, broken: None }
+        let read = Some(read);
+        Self { inner, running, served, fate, allowed, promised, done: false, read, broken: None }
     }
 
     fn account(&mut self, frame: &Frame<Bytes>) {
@@ -231,11 +235,12 @@ impl http_body::Body for Body {
                     this.broken = Some("it was cut short".into());
                 }
                 None => {
-                    this.done = true;
+                    (this.done, this.read) = (true, None);
                     return Poll::Ready(None);
                 }
             }
         }
+        this.read = None;
         let said = this.broken.clone().unwrap_or_default();
         let error = std::task::ready!(this.poll_reason(cx, &said));
         this.done = true;

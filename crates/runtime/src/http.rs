@@ -10,7 +10,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use wasmtime::AsContextMut;
-use wasmtime_wasi_http::handler::Prepared;
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView, p3};
 
 use crate::call::{Body, Failure, Fate, Running, bounded, in_its_lane};
@@ -21,6 +21,9 @@ use crate::served::Inner;
 use crate::state::State;
 
 type Answer = oneshot::Sender<Result<Response<WasiBody>, wasmtime::Error>>;
+
+/// Says, by being cancelled, that nobody reads the answer's body any more.
+type Read = oneshot::Receiver<()>;
 
 impl Reserved {
     /// Hands a request to the component and gives its answer as soon as its head is there. The instance lives until
@@ -46,17 +49,18 @@ impl Reserved {
             body.map_err(|error| HttpError::InternalError(Some(error.to_string()))).boxed_unsync()
         });
         let (answer, answered) = oneshot::channel();
+        let (reading, read) = oneshot::channel();
         let fate = Arc::new(Fate::default());
         let task = {
             let (served, fate) = (served.clone(), fate.clone());
-            let work = work(self, request, answer, fate.clone());
+            let work = work(self, request, (answer, read), fate.clone());
             async move { in_its_lane(&served, &fate, work).await }
         };
         let mut running = Running::new(served.calls.spawn(task));
         match answered.await {
             Ok(Ok(response)) => {
                 let promised = promised_length(&response);
-                Ok(response.map(|body| Body::new(body, promised, running, served, fate, allowed)))
+                Ok(response.map(|body| Body::new(body, promised, running, served, fate, allowed, reading)))
             }
             // The component's own refusal is an answer: it is told at once, while the instance ends.
             Ok(Err(error)) if is_refusal(&error) => {
@@ -78,7 +82,7 @@ impl Reserved {
 async fn work(
     place: Reserved,
     request: Request<WasiBody>,
-    answer: Answer,
+    answer: (Answer, Read),
     fate: Arc<Fate>,
 ) -> Result<(), Failure> {
     let deadline = place.context.deadline;
@@ -99,17 +103,22 @@ async fn handle(
     instance: &mut Instance,
     served: &Inner,
     request: Request<WasiBody>,
-    answer: Answer,
+    (answer, read): (Answer, Read),
 ) -> wasmtime::Result<()> {
     let Some(export) = &served.compiled.0.http else { return Ok(()) };
     let (store, instance) = instance.get(served).await?;
     let proxy = export.load(store, &instance)?;
+    let is_wasi_0_3 = matches!(proxy, Proxy::P3(_));
     let call = Prepared::new(store.as_context_mut(), &proxy, request, State::http, answer)?;
     store
         .run_concurrent(async |accessor| {
             // The deadline is kept outside, where it also holds while the component never lets go of the processor.
             call.run(accessor, std::future::pending()).await?;
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            if is_wasi_0_3 {
+                // What the component handed on without looking at it, such as trailers, still has to pass through here.
+                let _ = read.await;
+            }
             Ok(())
         })
         .await?

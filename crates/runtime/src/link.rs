@@ -90,16 +90,16 @@ fn refuse_resources(engine: &Engine, name: &str, ty: &ComponentInstance) -> Resu
         matches!(item.ty, ComponentItem::Resource(_)).then(|| resource.to_owned())
     });
     let Some(resource) = resource else { return Ok(()) };
-    let of_resource = |function: &str| {
-        function.strip_prefix("[constructor]") == Some(&*resource)
-            || function.split_once(']').is_some_and(|(_, rest)| rest.starts_with(&format!("{resource}.")))
-    };
-    let mut named = ty.exports(engine).filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
-    let function = named.find(|(function, _)| of_resource(function)).map(|(function, _)| function);
-    let who =
-        function.map_or_else(|| format!("`{name}`"), |function| format!("`{}`", full_name(name, function)));
+    for (function, item) in ty.exports(engine) {
+        if let ComponentItem::ComponentFunc(ty) = item.ty {
+            // The first that uses a resource says so, by name.
+            FunctionType::new(name, function, &ty).map_err(|reason| {
+                LoadError::CannotCross(format!("{reason} (the resource is `{resource}`)"))
+            })?;
+        }
+    }
     Err(LoadError::CannotCross(format!(
-        "{who} uses the resource `{resource}`, which can't leave its component"
+        "`{name}` defines the resource `{resource}`, which can't leave its component"
     )))
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::error::CallError;
@@ -73,16 +73,17 @@ fn error_code(error: ImportError) -> HttpError {
     }
 }
 
-/// The body of an answer, which may not pause for longer than the component said.
+/// The body of an answer, which may not pause for longer than the component said while the component waits for it.
 struct Incoming {
     body: HttpBody,
-    pause: Option<(Duration, Pin<Box<Sleep>>)>,
+    between_bytes: Option<Duration>,
+    /// Runs while the component waits.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
     fn new(body: HttpBody, between_bytes: Option<Duration>) -> Self {
-        let pause = between_bytes.map(|pause| (pause, Box::pin(tokio::time::sleep(pause))));
-        Self { body, pause }
+        Self { body, between_bytes, pause: None }
     }
 }
 
@@ -96,20 +97,13 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            if let Some((pause, sleep)) = &mut this.pause
-                && let Some(end) = Instant::now().checked_add(*pause)
-            {
-                sleep.as_mut().reset(end);
-            }
+            this.pause = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(|error| broken_off(&error))));
         }
-        match &mut this.pause {
-            Some((_, sleep)) => {
-                ready!(sleep.as_mut().poll(cx));
-                Poll::Ready(Some(Err(HttpError::ConnectionReadTimeout)))
-            }
-            None => Poll::Pending,
-        }
+        let Some(longest) = this.between_bytes else { return Poll::Pending };
+        let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest)));
+        ready!(pause.as_mut().poll(cx));
+        Poll::Ready(Some(Err(HttpError::ConnectionReadTimeout)))
     }
 
     fn is_end_stream(&self) -> bool {

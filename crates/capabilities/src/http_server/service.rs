@@ -158,6 +158,9 @@ impl Failure {
             CallError::NotRunning { target } => {
                 (StatusCode::SERVICE_UNAVAILABLE, target, "is not running", true)
             }
+            CallError::Unreachable { target, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, target, "can't be reached", true)
+            }
             CallError::NoLink { target, .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, target, "is not linked", true)
             }

@@ -3,13 +3,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures::Stream;
+use futures::{FutureExt, Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
-use wattle_lattice::{InStream, OutStream, StreamBroken};
+use wattle_lattice::{OutStream, StreamBroken};
 use wattle_provider::{Body, BodyError, body};
 
 /// Most bytes of data in one message of a body: with its first byte, 64 KiB.
@@ -41,6 +42,11 @@ pub(crate) enum WireError {
 
 type Wire<T> = Result<T, WireError>;
 
+/// The messages of a body.
+pub(crate) trait BodyStream: Stream<Item = Result<Bytes, StreamBroken>> + Send + 'static {}
+
+impl<S: Stream<Item = Result<Bytes, StreamBroken>> + Send + 'static> BodyStream for S {}
+
 /// Writes a request: its head as parameters, its body as stream 0 unless it is empty or short.
 pub(crate) async fn encode_request(request: Request<Body>) -> Wire<(Bytes, Vec<OutStream>)> {
     let (head, body) = request.into_parts();
@@ -50,7 +56,7 @@ pub(crate) async fn encode_request(request: Request<Body>) -> Wire<(Bytes, Vec<O
     check("the URI", uri.len(), MAX_HEAD)?;
     out.put_u32(u32::try_from(uri.len()).unwrap_or(u32::MAX));
     out.put_slice(uri.as_bytes());
-    put_headers(&mut out, &head.headers)?;
+    put_headers(&mut out, "the head", MAX_HEAD, &head.headers)?;
     Ok(with_body(out, body).await)
 }
 
@@ -59,28 +65,35 @@ pub(crate) async fn encode_response(response: Response<Body>) -> Wire<(Bytes, Ve
     let (head, body) = response.into_parts();
     let mut out = BytesMut::with_capacity(256);
     out.put_u16(head.status.as_u16());
-    put_headers(&mut out, &head.headers)?;
+    put_headers(&mut out, "the head", MAX_HEAD, &head.headers)?;
     Ok(with_body(out, body).await)
 }
 
 /// Reads a request.
-pub(crate) fn decode_request(mut head: Bytes, streams: Vec<InStream>) -> Wire<Request<Body>> {
-    let malformed = |what| move |_| WireError::Malformed { what };
+pub(crate) fn decode_request(
+    mut head: Bytes,
+    streams: Vec<impl BodyStream>,
+) -> Wire<Request<Body>> {
+    check("the head", head.len(), MAX_HEAD + 1 + MAX_INLINE)?;
     let method = take_short(&mut head, "the method")?;
     let method = Method::from_bytes(&method).map_err(|_| WireError::Malformed { what: "the method" })?;
     let length = take(&mut head, 4, "the URI")?.get_u32() as usize;
     let uri = Uri::from_maybe_shared(take(&mut head, length, "the URI")?);
     let uri = uri.map_err(|_| WireError::Malformed { what: "the URI" })?;
     let headers = take_headers(&mut head)?;
-    let mut request = Request::builder().method(method).uri(uri).body(take_body(head, streams)?);
-    if let Ok(request) = &mut request {
-        *request.headers_mut() = headers;
-    }
-    request.map_err(malformed("the head"))
+    let mut request = Request::new(take_body(head, streams)?);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 /// Reads a response.
-pub(crate) fn decode_response(mut head: Bytes, streams: Vec<InStream>) -> Wire<Response<Body>> {
+pub(crate) fn decode_response(
+    mut head: Bytes,
+    streams: Vec<impl BodyStream>,
+) -> Wire<Response<Body>> {
+    check("the head", head.len(), MAX_HEAD + 1 + MAX_INLINE)?;
     let status = take(&mut head, 2, "the status")?.get_u16();
     let status = StatusCode::from_u16(status).map_err(|_| WireError::Malformed { what: "the status" })?;
     let headers = take_headers(&mut head)?;
@@ -102,73 +115,65 @@ async fn with_body(mut head: BytesMut, body: Body) -> (Bytes, Vec<OutStream>) {
             head.put_slice(&data);
             (head.freeze(), Vec::new())
         }
-        Begun::Part(frames, rest) => {
+        Begun::Part(messages) => {
             head.put_u8(STREAMED);
-            (head.freeze(), vec![Box::pin(Messages { frames, rest: Some(rest), data: Bytes::new() })])
+            (head.freeze(), vec![Box::pin(messages)])
         }
     }
 }
 
 enum Begun {
     Whole(BytesMut),
-    /// What was read of it, and the rest.
-    Part(Vec<Result<Frame<Bytes>, BodyError>>, Body),
+    Part(Messages),
 }
 
 /// How long a short body may keep its head waiting, if its head says that it is short.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Reads the beginning of a body, as far as that is at hand: most are short and go along with their heads then.
 async fn begin(mut body: Body) -> Begun {
-    use http_body::Body as _;
     if body.is_end_stream() {
         return Begun::Whole(BytesMut::new());
     }
-    let mut whole = BytesMut::new();
     let promised = body.size_hint().exact().is_some_and(|length| length <= MAX_INLINE as u64);
-    let patience = tokio::time::sleep(if promised { PATIENCE } else { std::time::Duration::ZERO });
-    let mut patience = std::pin::pin!(patience);
+    let mut whole = BytesMut::new();
+    let reading = read_short(&mut body, &mut whole);
+    let read = match promised {
+        true => tokio::time::timeout(PATIENCE, reading).await.ok(),
+        false => reading.now_or_never(),
+    };
+    let next = match read {
+        Some(None) => return Begun::Whole(whole),
+        Some(next) => next,
+        None => None,
+    };
+    Begun::Part(Messages { data: whole.freeze(), next, rest: Some(body) })
+}
+
+type Read = Result<Frame<Bytes>, BodyError>;
+
+/// Reads into `whole` for as long as the body is short, and gives what ends that: nothing at the body's end.
+async fn read_short(body: &mut Body, whole: &mut BytesMut) -> Option<Read> {
     loop {
-        let next = tokio::select! {
-            biased;
-            next = body.frame() => next,
-            () = &mut patience => return Begun::Part(data_frame(whole), body),
+        let frame = match body.frame().await? {
+            Ok(frame) => frame,
+            failed => return Some(failed),
         };
-        match next {
-            None => return Begun::Whole(whole),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if whole.len() + data.len() <= MAX_INLINE => whole.extend_from_slice(&data),
-                Ok(data) => {
-                    let mut frames = data_frame(whole);
-                    frames.push(Ok(Frame::data(data)));
-                    return Begun::Part(frames, body);
-                }
-                Err(trailers) => {
-                    let mut frames = data_frame(whole);
-                    frames.push(Ok(trailers));
-                    return Begun::Part(frames, body);
-                }
-            },
-            Some(Err(error)) => {
-                let mut frames = data_frame(whole);
-                frames.push(Err(error));
-                return Begun::Part(frames, body);
-            }
+        match frame.into_data() {
+            Ok(data) if whole.len() + data.len() <= MAX_INLINE => whole.extend_from_slice(&data),
+            Ok(data) => return Some(Ok(Frame::data(data))),
+            Err(trailers) => return Some(Ok(trailers)),
         }
     }
 }
 
-fn data_frame(data: BytesMut) -> Vec<Result<Frame<Bytes>, BodyError>> {
-    if data.is_empty() { Vec::new() } else { vec![Ok(Frame::data(data.freeze()))] }
-}
-
 /// A body as messages, read only as fast as they are sent.
 struct Messages {
-    /// What was read of the body already.
-    frames: Vec<Result<Frame<Bytes>, BodyError>>,
-    rest: Option<Body>,
-    /// Data that is too long for one message.
+    /// Data that was read and is in no message yet.
     data: Bytes,
+    /// What was read behind it.
+    next: Option<Read>,
+    rest: Option<Body>,
 }
 
 impl Messages {
@@ -180,10 +185,9 @@ impl Messages {
         message.freeze()
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        use http_body::Body as _;
-        if !self.frames.is_empty() {
-            return Poll::Ready(Some(self.frames.remove(0)));
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Read>> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(Some(next));
         }
         match &mut self.rest {
             Some(body) => Pin::new(body).poll_frame(cx),
@@ -196,7 +200,6 @@ impl Stream for Messages {
     type Item = Result<Bytes, StreamBroken>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        use http_body::Body as _;
         loop {
             if !self.data.is_empty() {
                 return Poll::Ready(Some(Ok(self.data_message())));
@@ -213,22 +216,20 @@ impl Stream for Messages {
                 Ok(data) => self.data = data,
                 Err(frame) => {
                     let Ok(trailers) = frame.into_trailers() else { continue };
+                    // Nothing comes behind them.
+                    self.rest = None;
                     let mut message = BytesMut::new();
                     message.put_u8(TRAILERS);
-                    if let Err(error) = put_headers(&mut message, &trailers) {
-                        return Poll::Ready(Some(Err(StreamBroken::new(error.to_string()))));
-                    }
-                    if self.rest.as_ref().is_some_and(|body| body.is_end_stream()) {
-                        self.rest = None;
-                    }
-                    return Poll::Ready(Some(Ok(message.freeze())));
+                    let written = put_headers(&mut message, "the trailers", MAX_DATA + 1, &trailers);
+                    let message = written.map(|()| message.freeze());
+                    return Poll::Ready(Some(message.map_err(|error| StreamBroken::new(error.to_string()))));
                 }
             }
         }
     }
 }
 
-fn take_body(mut head: Bytes, streams: Vec<InStream>) -> Wire<Body> {
+fn take_body(mut head: Bytes, streams: Vec<impl BodyStream>) -> Wire<Body> {
     let kind = take(&mut head, 1, "the body")?.get_u8();
     let mut streams = streams.into_iter();
     match (kind, streams.next(), streams.next()) {
@@ -239,8 +240,7 @@ fn take_body(mut head: Bytes, streams: Vec<InStream>) -> Wire<Body> {
     }
 }
 
-fn streamed(stream: InStream) -> Body {
-    use futures::StreamExt;
+fn streamed(stream: impl BodyStream) -> Body {
     let mut ended = false;
     let frames = stream.map(move |message| {
         let message = message.map_err(BodyError::new)?;
@@ -274,7 +274,7 @@ fn put_short(out: &mut BytesMut, what: &'static str, bytes: &[u8]) -> Wire<()> {
     Ok(())
 }
 
-fn put_headers(out: &mut BytesMut, headers: &HeaderMap) -> Wire<()> {
+fn put_headers(out: &mut BytesMut, what: &'static str, max: usize, headers: &HeaderMap) -> Wire<()> {
     let too_long = |length, max| WireError::TooLong { what: "the headers", length, max };
     let count = u16::try_from(headers.len()).map_err(|_| too_long(headers.len(), u16::MAX.into()))?;
     out.put_u16(count);
@@ -283,8 +283,9 @@ fn put_headers(out: &mut BytesMut, headers: &HeaderMap) -> Wire<()> {
         let length = u16::try_from(value.len()).map_err(|_| too_long(value.len(), u16::MAX.into()))?;
         out.put_u16(length);
         out.put_slice(value.as_bytes());
+        check(what, out.len(), max)?;
     }
-    check("the head", out.len(), MAX_HEAD)
+    Ok(())
 }
 
 fn take(bytes: &mut Bytes, length: usize, what: &'static str) -> Wire<Bytes> {
@@ -311,3 +312,6 @@ fn take_headers(bytes: &mut Bytes) -> Wire<HeaderMap> {
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -45,7 +46,19 @@ impl Imports for Router {
                 Ok(Place::There) => {
                     counted.place = metrics::Place::Remote;
                     span.set_place(counted.place);
-                    shared.call_there(&way, &function, parameters, &context).await
+                    match shared.call_there(&way, &function, parameters, &context).await {
+                        Err(Unmade { error, parameters: Some(parameters) }) => {
+                            match shared.place_after(&way.target, &context, error).await {
+                                Ok(place) => {
+                                    counted.place = metrics::Place::Local;
+                                    span.set_place(counted.place);
+                                    shared.call_decoded(&way, place, &function, parameters, &context).await
+                                }
+                                Err(error) => Err(error),
+                            }
+                        }
+                        called => called.map_err(|unmade| unmade.error),
+                    }
                 }
                 Err(error) => Err(error),
             };
@@ -98,6 +111,17 @@ fn within(outer: &CallContext) -> Result<CallContext, ImportError> {
     Ok(CallContext { depth: outer.depth + 1, ..outer.clone() })
 }
 
+/// What stands before the reason of the innermost of failures that caused each other.
+const CAUSE: &str = "; the cause: ";
+
+/// Calls within calls fail one after the other, from the inside out. What each adds to the reason would bury the first,
+/// which is the one to know.
+fn innermost(reason: &str) -> &str {
+    let after = |marker| reason.rsplit_once(marker).map_or(reason, |(_, rest)| rest);
+    let (failed, cause) = (after(" failed: "), after(CAUSE));
+    if cause.len() < failed.len() { cause } else { failed }
+}
+
 fn no_link(caller: &Caller, interface: &str) -> ImportError {
     ImportError::no_link(format!(
         "component {} has no link named `{}` for {interface}",
@@ -108,9 +132,14 @@ fn no_link(caller: &Caller, interface: &str) -> ImportError {
 fn import_error(error: CallError) -> ImportError {
     let reason = error.to_string();
     match error {
+        CallError::Trapped { target, reason } => {
+            ImportError::failed(format!("component {target} trapped{CAUSE}{}", innermost(&reason)))
+        }
         CallError::NoLink { .. } => ImportError::no_link(reason),
         CallError::Timeout { .. } => ImportError::timeout(reason),
         CallError::Refused { .. } => ImportError::refused(reason),
+        CallError::Busy { .. } => ImportError::busy(reason),
+        CallError::NotRunning { .. } | CallError::Unreachable { .. } => ImportError::unreachable(reason),
         _ => ImportError::failed(reason),
     }
 }
@@ -136,6 +165,13 @@ fn differ(interface: &str, name: &str, called: &str, exported: &str) -> String {
     )
 }
 
+/// A call to another host that has no result.
+struct Unmade {
+    error: CallError,
+    /// What was sent, where it can be sent again: a stream can't.
+    parameters: Option<Bytes>,
+}
+
 impl Shared {
     async fn call_here(
         &self,
@@ -158,10 +194,14 @@ impl Shared {
         function: &Arc<FunctionType>,
         parameters: Values,
         context: &CallContext,
-    ) -> Result<Values, CallError> {
-        let unsupported = |reason: String| CallError::Unsupported { target: way.target.to_string(), reason };
-        let (parameters, streams) =
-            function.encode_parameters(parameters).map_err(|error| unsupported(error.to_string()))?;
+    ) -> Result<Values, Unmade> {
+        let unmade = |error| Unmade { error, parameters: None };
+        let encoded = function.encode_parameters(parameters).map_err(|error| {
+            let target = way.target.to_string();
+            unmade(CallError::Unsupported { target, reason: error.to_string() })
+        });
+        let (parameters, streams) = encoded?;
+        let kept = streams.is_empty().then(|| parameters.clone());
         let message = Message {
             function: function.name().clone(),
             encoding: Encoding::Values,
@@ -176,11 +216,48 @@ impl Shared {
                 reason: format!("{reason} (called as `{}`)", function.text()),
             },
             error => error,
-        })?;
+        });
+        let answer = answer.map_err(|error| Unmade { error, parameters: kept })?;
         let streams = streams_from_lattice(answer.streams);
-        function.decode_results(answer.value, streams).map_err(|error| CallError::NoResponse {
+        function.decode_results(answer.value, streams).map_err(|error| {
+            let target = way.target.to_string();
+            unmade(CallError::NoResponse { target, reason: error.to_string() })
+        })
+    }
+
+    /// Makes a call here that was written for another host.
+    async fn call_decoded(
+        &self,
+        way: &Way,
+        place: Reserved,
+        function: &Arc<FunctionType>,
+        parameters: Bytes,
+        context: &CallContext,
+    ) -> Result<Values, CallError> {
+        let values = function.decode_parameters(parameters, Vec::new());
+        let values = values.map_err(|error| CallError::Unsupported {
             target: way.target.to_string(),
             reason: error.to_string(),
-        })
+        })?;
+        self.call_here(way, place, function, values, context).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_failures_within_each_other_the_innermost_is_told() {
+        let mut error = CallError::Refused { target: "z".to_owned(), reason: "too deep".to_owned() };
+        for component in ["c", "b", "a"] {
+            let reason =
+                format!("component {component} failed: calling acme:x/y.go failed: {}", import_error(error));
+            error = CallError::Trapped { target: component.to_owned(), reason };
+        }
+        let told = import_error(error).to_string();
+        assert_eq!(told, "component a trapped; the cause: the call to z was refused: too deep");
+        let alone = CallError::Trapped { target: "a".to_owned(), reason: "unreachable".to_owned() };
+        assert_eq!(import_error(alone).to_string(), "component a trapped; the cause: unreachable");
     }
 }

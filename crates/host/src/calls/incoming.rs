@@ -10,12 +10,11 @@ use wattle_identity::certificate::Role;
 use wattle_lattice::{Bucket, Encoding, Incoming as Call, Outcome, Reason, Revision, Service, async_trait};
 use wattle_protocol::rpc::SPY_INTERFACE;
 use wattle_provider::BodyError;
-use wattle_runtime::{CallContext, Reserved};
+use wattle_runtime::{CallContext, Compiled, FunctionType, Reserved};
 
 use crate::calls::convert::{streams_from_lattice, streams_to_lattice, trace_from_lattice};
 use crate::calls::counted::Watched;
 use crate::calls::{failure, http_wire};
-use crate::components::Component;
 use crate::routes::Table;
 use crate::shared::Shared;
 
@@ -67,13 +66,13 @@ impl Service for Incoming {
 impl Shared {
     async fn answer_call(&self, call: Call, context: &CallContext) -> Result<Outcome, Outcome> {
         self.check_linked(&call).await?;
-        let component = self.components.get(&call.target);
-        let component =
-            component.ok_or_else(|| refused(Reason::NotHere, "it does not run here".to_owned()))?;
+        let place = self.reserve_here(&call.target, context).await;
+        let place = place.map_err(|error| failed(&call.target, error))?;
+        let place = place.ok_or_else(|| refused(Reason::NotHere, "it does not run here".to_owned()))?;
         match call.encoding {
-            Encoding::Http => self.answer_http(&component, call, context).await,
-            Encoding::Values => self.answer_values(&component, call, context).await,
-            Encoding::Wave => self.answer_wave(&component, call, context).await,
+            Encoding::Http => self.answer_http(place, call, context).await,
+            Encoding::Values => self.answer_values(place, call, context).await,
+            Encoding::Wave => self.answer_wave(place, call, context).await,
         }
     }
 
@@ -91,7 +90,7 @@ impl Shared {
             return Err(refused(Reason::StateBehind, message));
         }
         // The table follows the state a moment later; what counts is the state.
-        let table = Table::new(&self.store.snapshot());
+        let table = Table::of_source(&self.store.snapshot(), &call.source);
         if linked_in(&table, call) {
             return Ok(());
         }
@@ -115,10 +114,6 @@ fn refused(reason: Reason, message: String) -> Outcome {
     Outcome::Refused { reason, message }
 }
 
-async fn reserve(component: &Component, call: &Call, context: &CallContext) -> Result<Reserved, Outcome> {
-    component.served.reserve(context).await.map_err(|error| failed(&call.target, error))
-}
-
 fn failed(target: &str, error: wattle_runtime::CallError) -> Outcome {
     failure::to_outcome(&failure::of_component(target, error))
 }
@@ -126,11 +121,10 @@ fn failed(target: &str, error: wattle_runtime::CallError) -> Outcome {
 impl Shared {
     async fn answer_http(
         &self,
-        component: &Component,
+        mut place: Reserved,
         call: Call,
         context: &CallContext,
     ) -> Result<Outcome, Outcome> {
-        let mut place = reserve(component, &call, context).await?;
         let request = http_wire::decode_request(call.parameters, call.streams);
         let mut request = request.map_err(|error| failure::bad_value(&error))?;
         let run = self.telemetry.run(&context.trace, &call.target, &mut place);
@@ -159,11 +153,11 @@ impl Shared {
 
     async fn answer_values(
         &self,
-        component: &Component,
+        mut place: Reserved,
         call: Call,
         context: &CallContext,
     ) -> Result<Outcome, Outcome> {
-        let function = exported(component, &call)?;
+        let function = exported(place.compiled(), &call)?;
         if function.digest() != call.types {
             let message = format!(
                 "{}.{} has other types at {}: it is exported as `{}`",
@@ -174,8 +168,7 @@ impl Shared {
             );
             return Err(refused(Reason::TypesDiffer, message));
         }
-        let mut place = reserve(component, &call, context).await?;
-        // Read only now: while it waits for its place, a call takes no more than it was sent in.
+        // Read only now: while it waited for its place, the call took no more than it was sent in.
         let _room = self.room(&call.parameters).await?;
         let parameters = function.decode_parameters(call.parameters, streams_from_lattice(call.streams));
         let parameters = parameters.map_err(|error| failure::bad_value(&error))?;
@@ -190,12 +183,11 @@ impl Shared {
     /// A person's call: parameters and result are text.
     async fn answer_wave(
         &self,
-        component: &Component,
+        mut place: Reserved,
         call: Call,
         context: &CallContext,
     ) -> Result<Outcome, Outcome> {
-        let function = exported(component, &call)?;
-        let mut place = reserve(component, &call, context).await?;
+        let function = exported(place.compiled(), &call)?;
         let _room = self.room(&call.parameters).await?;
         let text = std::str::from_utf8(&call.parameters).map_err(|error| failure::bad_value(&error))?;
         let run = self.telemetry.run(&context.trace, &call.target, &mut place);
@@ -211,10 +203,12 @@ impl Shared {
     }
 }
 
-fn exported(component: &Component, call: &Call) -> Result<Arc<wattle_runtime::FunctionType>, Outcome> {
-    let compiled = component.served.compiled();
+fn exported(compiled: &Compiled, call: &Call) -> Result<Arc<FunctionType>, Outcome> {
     let function = compiled.exported_function(&call.interface, &call.function).cloned();
     function.ok_or_else(|| {
+        if let Some(reason) = compiled.export_refusal(&call.interface, &call.function) {
+            return refused(Reason::NoFunction, reason.to_owned());
+        }
         let known: Vec<_> = compiled
             .exported_functions()
             .iter()

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use wattle_lattice::Encoding;
+use wattle_lattice::{Encoding, InStream};
 use wattle_provider::{Body, BodyError, CallError, HttpCall, Lattice, async_trait};
-use wattle_runtime::CallContext;
+use wattle_runtime::{CallContext, Reserved};
 
 use crate::calls::Router;
 use crate::calls::counted::Counted;
@@ -68,27 +68,31 @@ impl Shared {
     pub(super) async fn send_http(
         &self,
         way: &Way,
-        mut request: Request<Body>,
+        request: Request<Body>,
         context: &CallContext,
     ) -> Result<Response<Body>, CallError> {
         let mut counted = Counted::new(self, way, &HANDLE);
         let mut span = self.telemetry.route(&context.trace, way, &HANDLE);
         let context = span.within(context);
         let result = match self.place(&way.target, &context).await {
-            Ok(Place::Here(mut place)) => {
+            Ok(Place::Here(place)) => {
                 span.set_place(counted.place);
-                let run = self.telemetry.run(&context.trace, &way.target, &mut place);
-                run.announce(&context.trace, request.headers_mut());
-                let answered = place.handle_http(request).await;
-                run.end(&answered);
-                answered
-                    .map(|response| response.map(|body| body.map_err(BodyError::new).boxed_unsync()))
-                    .map_err(|error| failure::of_component(&way.target, error))
+                self.send_http_here(way, *place, request, &context).await
             }
             Ok(Place::There) => {
                 counted.place = metrics::Place::Remote;
                 span.set_place(counted.place);
-                self.send_http_there(way, request, &context).await
+                match self.send_http_there(way, request, &context).await {
+                    Err((error, Some(request))) => match self.place_after(&way.target, &context, error).await {
+                        Ok(place) => {
+                            counted.place = metrics::Place::Local;
+                            span.set_place(counted.place);
+                            self.send_http_here(way, place, request, &context).await
+                        }
+                        Err(error) => Err(error),
+                    },
+                    sent => sent.map_err(|(error, _)| error),
+                }
             }
             Err(error) => Err(error),
         };
@@ -97,18 +101,36 @@ impl Shared {
         result
     }
 
+    async fn send_http_here(
+        &self,
+        way: &Way,
+        mut place: Reserved,
+        mut request: Request<Body>,
+        context: &CallContext,
+    ) -> Result<Response<Body>, CallError> {
+        let run = self.telemetry.run(&context.trace, &way.target, &mut place);
+        run.announce(&context.trace, request.headers_mut());
+        let answered = place.handle_http(request).await;
+        run.end(&answered);
+        answered
+            .map(|response| response.map(|body| body.map_err(BodyError::new).boxed_unsync()))
+            .map_err(|error| failure::of_component(&way.target, error))
+    }
+
+    /// With the error comes the request, where it can be sent again: a body that is a stream can't.
     async fn send_http_there(
         &self,
         way: &Way,
         request: Request<Body>,
         context: &CallContext,
-    ) -> Result<Response<Body>, CallError> {
-        let refused = |error: http_wire::WireError| CallError::Refused {
-            target: way.target.to_string(),
-            reason: error.to_string(),
+    ) -> Result<Response<Body>, (CallError, Option<Request<Body>>)> {
+        let refused = |error: http_wire::WireError| {
+            let (target, reason) = (way.target.to_string(), error.to_string());
+            (CallError::Refused { target, reason }, None)
         };
         let repeatable = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let (parameters, streams) = http_wire::encode_request(request).await.map_err(refused)?;
+        let kept = streams.is_empty().then(|| parameters.clone());
         let message = Message {
             function: HANDLE.clone(),
             encoding: Encoding::Http,
@@ -117,10 +139,13 @@ impl Shared {
             repeatable: repeatable && streams.is_empty(),
             streams,
         };
-        let answer = self.call_lattice(way, message, context).await?;
-        http_wire::decode_response(answer.value, answer.streams).map_err(|error| CallError::NoResponse {
-            target: way.target.to_string(),
-            reason: error.to_string(),
+        let answer = self.call_lattice(way, message, context).await.map_err(|error| {
+            let again = kept.and_then(|head| http_wire::decode_request(head, Vec::<InStream>::new()).ok());
+            (error, again)
+        })?;
+        http_wire::decode_response(answer.value, answer.streams).map_err(|error| {
+            let (target, reason) = (way.target.to_string(), error.to_string());
+            (CallError::NoResponse { target, reason }, None)
         })
     }
 }

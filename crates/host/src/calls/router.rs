@@ -84,16 +84,47 @@ impl Shared {
         served.reserve(context).await.map(|place| Place::Here(Box::new(place)))
     }
 
-    /// Calls a member of the lattice. Where all of them are busy or gone and the target runs here as well, the call
-    /// could still wait here: that is for the caller to decide, because its parameters are used up.
+    /// Waits for a place at what runs here under the target's id; `None` where nothing does. What is just being replaced
+    /// is looked up again.
+    pub(super) async fn reserve_here(
+        &self,
+        target: &str,
+        context: &CallContext,
+    ) -> Result<Option<Reserved>, ComponentError> {
+        for _ in 0..LOOKUPS {
+            let Some(component) = self.components.get(target) else { break };
+            match component.served.reserve(context).await {
+                Err(ComponentError::Stopping { .. }) => {}
+                place => return place.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A place here for a call that no member of the lattice has begun because of `error`: the queue here may be long,
+    /// and is still better than none. Where there is no place either, the error stays.
+    pub(super) async fn place_after(
+        &self,
+        target: &str,
+        context: &CallContext,
+        error: CallError,
+    ) -> Result<Reserved, CallError> {
+        if !failure::may_go_on_here(&error) {
+            return Err(error);
+        }
+        let place = self.reserve_here(target, context).await;
+        place.map_err(|error| failure::of_component(target, error))?.ok_or(error)
+    }
+
+    /// Calls a member of the lattice.
     pub(super) async fn call_lattice(
         &self,
         way: &Way,
         message: Message,
         context: &CallContext,
     ) -> Result<Answer, CallError> {
-        let seat = self.seat.load_full();
-        let seat = seat.ok_or_else(|| CallError::NotRunning { target: way.target.to_string() })?;
+        let seat = self.seat.load_full().ok_or_else(|| self.no_seat(&way.target))?;
+        let start = Instant::now();
         let span = self.telemetry.send(&context.trace, way, &message.function);
         let call = Call {
             source: way.source.clone(),
@@ -113,7 +144,16 @@ impl Shared {
         };
         let called = seat.call(call).await;
         span.end(&called);
-        called.map_err(|error| failure::of_lattice(error, &way.source, &way.link_name))
+        called.map_err(|error| failure::of_lattice(error, start.elapsed(), &way.source, &way.link_name))
+    }
+
+    fn no_seat(&self, target: &str) -> CallError {
+        let problem = self.seat_problem.get();
+        let problem = problem.unwrap_or_else(|| "this host is still joining the members of the lattice".to_owned());
+        CallError::Unreachable {
+            target: target.to_owned(),
+            reason: format!("it does not run on this host, and {problem}"),
+        }
     }
 
     /// Finds the target of a link.

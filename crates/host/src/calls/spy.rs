@@ -1,9 +1,8 @@
 //! Watching calls as they happen: who called what, how long it took, what came of it. Never what was said.
 
 use std::pin::Pin;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,7 +39,14 @@ pub(super) struct Seen<'a> {
 #[derive(Default)]
 pub(crate) struct Spies {
     count: AtomicUsize,
-    watchers: Mutex<Vec<Watcher>>,
+    watchers: Mutex<Watchers>,
+}
+
+#[derive(Default)]
+struct Watchers {
+    all: Vec<Watcher>,
+    /// Nobody may watch any more.
+    closed: bool,
 }
 
 struct Watcher {
@@ -62,10 +68,10 @@ impl Spies {
             #[serde(flatten)]
             seen: Seen<'a>,
         }
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|watcher| !watcher.calls.is_closed());
-        self.count.store(watchers.len(), Ordering::Relaxed);
-        let mut concerned = watchers.iter().filter(|watcher| watcher.target == seen.target).peekable();
+        let mut watchers = self.lock();
+        watchers.all.retain(|watcher| !watcher.calls.is_closed());
+        self.count.store(watchers.all.len(), Ordering::Relaxed);
+        let mut concerned = watchers.all.iter().filter(|watcher| watcher.target == seen.target).peekable();
         if concerned.peek().is_none() {
             return;
         }
@@ -78,15 +84,26 @@ impl Spies {
     }
 
     fn watch(&self, target: &str) -> Option<mpsc::Receiver<Bytes>> {
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|watcher| !watcher.calls.is_closed());
-        if watchers.len() >= MAX_WATCHERS {
+        let mut watchers = self.lock();
+        watchers.all.retain(|watcher| !watcher.calls.is_closed());
+        if watchers.closed || watchers.all.len() >= MAX_WATCHERS {
             return None;
         }
         let (calls, seen) = mpsc::channel(BACKLOG);
-        watchers.push(Watcher { target: target.to_owned(), calls });
-        self.count.store(watchers.len(), Ordering::Relaxed);
+        watchers.all.push(Watcher { target: target.to_owned(), calls });
+        self.count.store(watchers.all.len(), Ordering::Relaxed);
         Some(seen)
+    }
+
+    /// Ends all watching: a host that stops waits for what it still answers.
+    pub(crate) fn close(&self) {
+        let mut watchers = self.lock();
+        *watchers = Watchers { all: Vec::new(), closed: true };
+        self.count.store(0, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +130,7 @@ impl Shared {
             return refused(Reason::NotHere, "it does not run here".to_owned());
         }
         let Some(seen) = self.spies.watch(&call.target) else {
-            return refused(Reason::Busy, format!("{MAX_WATCHERS} watch calls here already"));
+            return refused(Reason::Busy, format!("{MAX_WATCHERS} watch calls here already, or the host stops"));
         };
         tracing::info!(client = %call.caller.key(), target = %call.target, "a client watches calls");
         let stream: OutStream = Box::pin(Watching(seen));
@@ -174,6 +191,9 @@ mod tests {
         }
         assert_eq!(waiting, BACKLOG);
         all.clear();
-        assert!(spies.watch("b").is_some());
+        let mut last = spies.watch("b").unwrap();
+        spies.close();
+        assert!(matches!(last.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)), "it ended");
+        assert!(!spies.any() && spies.watch("b").is_none());
     }
 }

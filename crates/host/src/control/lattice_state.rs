@@ -71,6 +71,8 @@ impl Shared {
         {
             tracing::warn!(%error, "written, and not seen yet");
         }
+        // Calls that are made once this is answered go by it.
+        self.routes.follow(&self.store);
     }
 
     /// Every named config of a link must exist. One that another host has just written may arrive a moment later.

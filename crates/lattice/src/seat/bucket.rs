@@ -2,6 +2,13 @@
 
 use wattle_seal::Monotonic;
 
+/// How often something may be done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    pub(super) at_once: u32,
+    pub(super) per_second: u32,
+}
+
 /// Holds so many tokens at most, and gets so many a second.
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -14,8 +21,8 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full one.
-    pub(super) fn new(size: u32, per_second: u32, now: Monotonic) -> Self {
-        let (size, per_second) = (u64::from(size.max(1)), u64::from(per_second.max(1)));
+    pub(super) fn new(rate: Rate, now: Monotonic) -> Self {
+        let (size, per_second) = (u64::from(rate.at_once.max(1)), u64::from(rate.per_second.max(1)));
         Self { size, per_second, level: size * 1000, filled: now }
     }
 
@@ -49,7 +56,7 @@ mod tests {
     #[test]
     fn a_burst_is_let_through_and_then_the_rate() {
         let at = Monotonic::from_millis;
-        let mut bucket = Bucket::new(3, 10, at(5_000));
+        let mut bucket = Bucket::new(Rate { at_once: 3, per_second: 10 }, at(5_000));
         assert_eq!((0..5).filter(|_| bucket.take(at(5_000))).count(), 3);
         assert_eq!(bucket.wait(at(5_000)), 100);
         assert!(!bucket.take(at(5_099)));

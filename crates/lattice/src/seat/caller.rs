@@ -38,7 +38,7 @@ enum Ended {
 }
 
 /// Makes a call.
-pub(super) async fn call(core: &Arc<Core>, mut call: Call) -> Result<Answer, CallError> {
+pub(super) async fn call(core: &Arc<Core>, call: &mut Call) -> Result<Answer, CallError> {
     core.counters.made.fetch_add(1, Ordering::Relaxed);
     let sources = std::mem::take(&mut call.streams).into_iter().map(Source::repeatable).collect();
     let mut caller = Caller { core, call, sources, began: Instant::now(), sent: false };
@@ -52,7 +52,7 @@ pub(super) async fn call(core: &Arc<Core>, mut call: Call) -> Result<Answer, Cal
 /// Makes a call at every member that answers for the target.
 pub(super) async fn call_everywhere(core: &Arc<Core>, call: Call) -> Result<Vec<Answer>, CallError> {
     core.counters.made.fetch_add(1, Ordering::Relaxed);
-    let call = Call { streams: Vec::new(), ..call };
+    let call = &mut Call { streams: Vec::new(), ..call };
     let mut caller = Caller { core, call, sources: Vec::new(), began: Instant::now(), sent: false };
     let (mut asked, mut answers, mut last) = (Vec::new(), Vec::new(), None);
     while asked.len() < MAX_MEMBERS {
@@ -72,7 +72,7 @@ pub(super) async fn call_everywhere(core: &Arc<Core>, call: Call) -> Result<Vec<
 
 struct Caller<'a> {
     core: &'a Arc<Core>,
-    call: Call,
+    call: &'a mut Call,
     sources: Vec<Source>,
     began: Instant,
     sent: bool,
@@ -208,6 +208,10 @@ impl Caller<'_> {
     /// Sends the call in a session, and waits for what becomes of it.
     async fn send(&mut self, link: &Arc<Link>, session: &Arc<Established>) -> Result<Event, Ended> {
         let core = self.core;
+        if core.outbox.is_full() {
+            let room = tokio::time::timeout_at(self.call.deadline, core.outbox.room()).await;
+            room.map_err(|_| Ended::Here(self.timeout()))?;
+        }
         let id = core.pending.next_id();
         let message = self.seal(session, id)?;
         let (tell, event) = oneshot::channel();
@@ -223,14 +227,7 @@ impl Caller<'_> {
         core.pending.insert(id, pending);
         let mut guard = Guard { core, link, id, over: false };
         self.sent = true;
-        let sending =
-            core.client.publish_with_reply(link.subject.clone(), core.inbox.subject('c', id), message);
-        let sent = tokio::time::timeout_at(self.call.deadline, sending).await;
-        let sent = sent.map_err(|_| Ended::Here(self.timeout()))?;
-        sent.map_err(|error| {
-            let reason = error.to_string();
-            Ended::Here(CallError::Disconnected { target: self.target(), reason })
-        })?;
+        core.outbox.post(link.subject.clone(), Some(core.inbox.subject('c', id)), message);
         let pumps = streams.map(|streams| self.pump(&streams));
         let event = tokio::time::timeout_at(self.call.deadline, event).await;
         let event = event.map_err(|_| Ended::Here(self.timeout()))?;
@@ -243,7 +240,7 @@ impl Caller<'_> {
     }
 
     fn seal(&self, session: &Established, id: CallId) -> Result<Bytes, Ended> {
-        let (core, call) = (self.core, &self.call);
+        let (core, call) = (self.core, &*self.call);
         let invalid = |error: SealError| {
             let (target, reason) = (self.target(), error.to_string());
             match error {
@@ -256,7 +253,8 @@ impl Caller<'_> {
                 _ => Ended::Here(CallError::Invalid { target, reason }),
             }
         };
-        let left = call.deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = call.deadline.saturating_duration_since(now);
         let streams = u8::try_from(self.sources.len()).map_err(|_| {
             let reason = format!("it has {} streams, more than 255", self.sources.len());
             Ended::Here(CallError::Invalid { target: self.target(), reason })
@@ -283,7 +281,8 @@ impl Caller<'_> {
         if length > max {
             return Err(Ended::Here(CallError::TooLarge { target: self.target(), length, max }));
         }
-        session.session.seal(Kind::Request, plaintext, core.clock.now()).map(Bytes::from).map_err(invalid)
+        let now = core.clock.at(now.into_std());
+        session.session.seal(Kind::Request, plaintext, now).map(Bytes::from).map_err(invalid)
     }
 
     fn ongoing(&self, link: &Link, id: CallId) -> Arc<Ongoing> {
@@ -337,7 +336,7 @@ impl Drop for Guard<'_> {
         let session = current.as_ref().unwrap_or(&pending.session);
         let cancel = Cancel { call: self.id }.encode();
         if let Ok(message) = session.session.seal(Kind::Cancel, cancel, self.core.clock.now()) {
-            self.core.control.post(self.link.subject.clone(), None, message.into());
+            self.core.outbox.post(self.link.subject.clone(), None, message.into());
         }
     }
 }

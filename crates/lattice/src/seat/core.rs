@@ -12,12 +12,12 @@ use wattle_seal::Address;
 
 use super::SeatLimits;
 use super::clock::Clock;
-use super::control::Control;
 use super::counters::{Counted, Counters};
 use super::gate::Gate;
 use super::handshake::Waiters;
 use super::links::{Link, Links};
-use super::party::Party;
+use super::outbox::Outbox;
+use super::party::{Established, Party};
 use super::pending::PendingCalls;
 use super::served::ServedCalls;
 use super::service::Service;
@@ -38,7 +38,7 @@ pub(super) struct Core {
     pub(super) service: Arc<dyn Service>,
     pub(super) discovery: Discovery,
     pub(super) counters: Counters,
-    pub(super) control: Control,
+    pub(super) outbox: Outbox,
     pub(super) gate: Gate,
     pub(super) inbox: Inbox,
     pub(super) waiters: Waiters,
@@ -56,7 +56,7 @@ pub(super) struct Core {
 impl Core {
     /// Sends a message of which others decide how many there are.
     pub(super) fn offer(&self, subject: Subject, message: Bytes) {
-        if !self.control.offer(subject, message) {
+        if !self.outbox.offer(subject, message) {
             self.counters.word(Counted::Dropped, "small_message");
         }
     }
@@ -66,6 +66,22 @@ impl Core {
         if party.current.load().is_none() {
             self.served.abandon(party, reason);
         }
+    }
+
+    /// Ends a session before its time, and the calls in it.
+    pub(super) fn end_session(&self, session: &Arc<Established>, why: &'static str) {
+        let ended = if session.calls {
+            self.outgoing.end(|other| Arc::ptr_eq(other, session))
+        } else {
+            self.incoming.end(|other| Arc::ptr_eq(other, session))
+        };
+        if ended.is_empty() {
+            return;
+        }
+        self.counters.word(Counted::SessionEnded, why);
+        let reason = format!("the session with {} ended: {why}", session.member.key());
+        self.pending.lose(|pending| Arc::ptr_eq(&pending.session, session), &reason, false);
+        self.abandon_if_alone(&session.party, &reason);
     }
 
     /// A process that is called is gone: ends its sessions and the calls there.

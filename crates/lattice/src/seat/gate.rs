@@ -16,7 +16,7 @@ use wattle_seal::{
     Error as SealError, Head, Kind, Limits, MAX_HANDSHAKE_MILLIS, Monotonic, Refusal, Responder, SessionId,
 };
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Rate};
 use super::clock::wall;
 use super::core::Core;
 use super::counters::Counted;
@@ -30,11 +30,11 @@ const OFFERS: usize = 1024;
 const MESSAGES: usize = 4096;
 const MESSAGES_LEN: usize = 64 * 1024 * 1024;
 
-/// So many handshakes a second, and at most so many at once.
-const HANDSHAKES: (u32, u32) = (1000, 200);
+/// So many handshakes at once, and so many a second. What is remembered of sessions until their end is bounded by it.
+const HANDSHAKES: Rate = Rate { at_once: 1000, per_second: 200 };
 
-/// So many refusals a second, and at most so many at once.
-const REFUSALS: (u32, u32) = (200, 100);
+/// So many refusals at once, and so many a second.
+const REFUSALS: Rate = Rate { at_once: 200, per_second: 100 };
 
 /// A session that has less than this left, in milliseconds, may be unknown there because it is over: what was sent in it
 /// may have been opened before.
@@ -143,14 +143,13 @@ pub(super) async fn run(core: Arc<Core>, mut queues: Queues) {
     let now = core.clock.now();
     let mut keeper = Keeper {
         responder: Responder::new(Limits::default()),
-        handshakes: Bucket::new(HANDSHAKES.0, HANDSHAKES.1, now),
-        refusals: Bucket::new(REFUSALS.0, REFUSALS.1, now),
+        handshakes: Bucket::new(HANDSHAKES, now),
+        refusals: Bucket::new(REFUSALS, now),
         core,
     };
     loop {
         let wait = keeper.handshakes.wait(keeper.core.clock.now());
         tokio::select! {
-            biased;
             work = queues.messages.recv() => match work {
                 Some(Work::Message { head, payload, reply }) => keeper.message(head, payload, reply),
                 Some(Work::Refusal { call, packet }) => keeper.refused(call, &packet),
@@ -261,11 +260,12 @@ impl Keeper {
         };
         core.counters.code(Counted::RefusalReceived, refusal.code);
         let left = session.session.ends_at().since(core.clock.now());
-        let event = match refusal.code {
-            SealError::UNKNOWN_SESSION if left >= BELIEVED_MILLIS => Event::UnknownSession,
-            _ => Event::Lost(format!("{} dropped the session", session.member.key())),
-        };
         core.outgoing.end(|other| Arc::ptr_eq(other, &session));
-        core.pending.fail(call, &session.party, event);
+        if refusal.code == SealError::UNKNOWN_SESSION && left >= BELIEVED_MILLIS {
+            core.pending.fail(call, &session.party, Event::UnknownSession);
+        } else {
+            let reason = format!("{} dropped the session", session.member.key());
+            core.pending.lose(|pending| Arc::ptr_eq(&pending.session, &session), &reason, false);
+        }
     }
 }

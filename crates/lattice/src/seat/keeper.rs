@@ -114,7 +114,7 @@ pub(super) fn ping(core: &Core, link: &Link) {
     if let Ok(message) = session.session.seal(Kind::Ping, Ping { token }.encode(), now) {
         link.liveness().pinged(token, now);
         let reply = core.inbox.pair('p', link.party.id, token);
-        core.control.post(link.subject.clone(), Some(reply), message.into());
+        core.outbox.post(link.subject.clone(), Some(reply), message.into());
     }
 }
 

@@ -104,10 +104,10 @@ impl Link {
     /// Begins a handshake unless one is under way.
     fn handshake(self: &Arc<Self>, core: &Arc<Core>) -> Handshake {
         let mut running = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handshake) = running.as_ref().filter(|handshake| handshake.borrow().is_none()) {
-            if handshake.has_changed().is_ok() {
-                return handshake.clone();
-            }
+        let under_way =
+            |handshake: &&Handshake| handshake.borrow().is_none() && handshake.has_changed().is_ok();
+        if let Some(handshake) = running.as_ref().filter(under_way) {
+            return handshake.clone();
         }
         let (tell, handshake) = watch::channel(None);
         *running = Some(handshake.clone());

@@ -4,13 +4,13 @@ mod bucket;
 mod call;
 mod caller;
 mod clock;
-mod control;
 mod core;
 mod counters;
 mod gate;
 mod handshake;
 mod keeper;
 mod links;
+mod outbox;
 mod party;
 mod pending;
 mod receive;
@@ -38,15 +38,18 @@ pub(crate) use self::standing::{SharedStanding, Standing};
 pub use self::stream::{InStream, MAX_STREAM_MESSAGE_LEN, OutStream, StreamBroken};
 
 use self::clock::{Clock, wall};
-use self::control::Control;
 use self::core::{Core, Inbox};
 use self::counters::{Counted, Counters};
 use self::gate::Gate;
+use self::outbox::Outbox;
 use self::pending::PendingCalls;
 use self::served::ServedCalls;
 use self::sessions::Incoming as IncomingSessions;
 use crate::discovery::Discovery;
 use crate::{Connection, Error};
+
+/// With so many calls under way, or fewer, messages are not gathered before they are sent.
+const FEW_CALLS: usize = 4;
 
 /// Where a member sits.
 #[derive(Debug, Clone)]
@@ -123,7 +126,7 @@ impl Seat {
         }
         let discovery =
             Discovery::start(connection, &lattice, Arc::clone(&standing), Arc::clone(&service)).await?;
-        let (control, small) = Control::new();
+        let (outbox, queue) = Outbox::new();
         let (gate, queues) = Gate::new();
         let closed = CancellationToken::new();
         let core = Arc::new(Core {
@@ -139,7 +142,7 @@ impl Seat {
             service,
             discovery,
             counters: Counters::default(),
-            control,
+            outbox,
             gate,
             inbox,
             waiters: handshake::Waiters::default(),
@@ -153,7 +156,11 @@ impl Seat {
         });
         spawn(&core, {
             let core = Arc::clone(&core);
-            async move { core.control.run(small, &core.client).await }
+            async move {
+                // With a few calls, each is to be quick; with many, all of them.
+                let many = || core.pending.len() + core.served.len() > FEW_CALLS;
+                core.outbox.run(queue, &core.client, many).await;
+            }
         });
         spawn(&core, gate::run(Arc::clone(&core), queues));
         spawn(&core, receive::calls(Arc::clone(&core), calls));
@@ -175,8 +182,8 @@ impl Seat {
     ///
     /// # Errors
     /// See [`CallError`], whose [`executed`](CallError::executed) says whether the call may have been carried out.
-    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
-        caller::call(&self.core, call).await
+    pub async fn call(&self, mut call: Call) -> Result<Answer, CallError> {
+        caller::call(&self.core, &mut call).await
     }
 
     /// Makes a call at every member that answers for the target, such as one that watches what they do. The call can't

@@ -1,7 +1,7 @@
 //! The other processes with which there are sessions, and the sessions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 use async_nats::Subject;
@@ -35,6 +35,8 @@ pub(super) struct Established {
     pub(super) party: Arc<Party>,
     /// Whether this side calls in it.
     pub(super) calls: bool,
+    /// The names in the latest call that was taken.
+    pub(super) names: Mutex<Names>,
     used: AtomicU64,
     ended: AtomicBool,
 }
@@ -52,11 +54,27 @@ impl Party {
     }
 }
 
+/// Calls of one session are mostly between the same two, so their names are mostly there already.
+#[derive(Debug, Default)]
+pub(super) struct Names([Arc<str>; 5]);
+
+impl Names {
+    /// Shares those that are the same as the last time.
+    pub(super) fn share(&mut self, names: [&str; 5]) -> [Arc<str>; 5] {
+        for (known, name) in self.0.iter_mut().zip(names) {
+            if **known != *name {
+                *known = name.into();
+            }
+        }
+        self.0.clone()
+    }
+}
+
 impl Established {
     pub(super) fn new(session: Session, party: Arc<Party>, calls: bool, now: Monotonic) -> Self {
         let member = Arc::new(session.peer().clone());
         let used = AtomicU64::new(now.as_millis());
-        Self { session, member, party, calls, used, ended: AtomicBool::new(false) }
+        Self { session, member, party, calls, names: Mutex::default(), used, ended: AtomicBool::new(false) }
     }
 
     /// Something opened in it.
@@ -117,19 +135,20 @@ impl Route {
     /// Sends a small message without waiting; in the order in which this is called.
     pub(super) fn post(&self, kind: Kind, plaintext: Plaintext) {
         if let Ok(message) = self.seal(kind, plaintext) {
-            self.core.control.post(self.subject.clone(), self.reply(kind), message);
+            self.core.outbox.post(self.subject.clone(), self.reply(kind), message);
         }
     }
 
-    /// Sends a message; waits while the connection takes no more.
+    /// Sends a message; waits while too many others do.
     pub(super) async fn publish(&self, kind: Kind, plaintext: Plaintext) -> Result<(), String> {
         let message = self.seal(kind, plaintext).map_err(|error| error.to_string())?;
-        let (client, subject) = (&self.core.client, self.subject.clone());
-        let sent = match self.reply(kind) {
-            Some(reply) => client.publish_with_reply(subject, reply, message).await,
-            None => client.publish(subject, message).await,
-        };
-        sent.map_err(|error| error.to_string())
+        let (length, max) = (message.len(), self.core.client.max_payload());
+        if length > max {
+            return Err(format!("a message would have {length} bytes, and the NATS server takes {max}"));
+        }
+        self.core.outbox.room().await;
+        self.core.outbox.post(self.subject.clone(), self.reply(kind), message);
+        Ok(())
     }
 }
 

@@ -144,7 +144,13 @@ pub(super) fn open(core: &Arc<Core>, session: &Arc<Established>, payload: Bytes,
             let opened = Opened { kind: opened.kind, age: opened.age, length: opened.plaintext.len(), now };
             dispatch(core, session, &opened, message.freeze(), reply);
         }
-        Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
+        Err(error) => {
+            core.counters.code(Counted::PacketRefused, error.code());
+            if matches!(error, SealError::AheadOfTime { .. }) {
+                // A machine was asleep, so the times in the session mean nothing any more.
+                core.end_session(session, "asleep");
+            }
+        }
     }
 }
 

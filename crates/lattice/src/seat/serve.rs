@@ -1,7 +1,7 @@
 //! Takes calls: the checks that come before the service, and what is sent back after it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -53,13 +53,16 @@ pub(super) fn request(
         return Ok(());
     }
     core.counters.served.fetch_add(1, Ordering::Relaxed);
+    let names = [request.source, request.target, request.link_name, request.interface, request.function];
+    let names = session.names.lock().unwrap_or_else(PoisonError::into_inner).share(names);
+    let [source, target, link_name, interface, function] = names;
     let incoming = Incoming {
         caller: Arc::clone(&session.member),
-        source: request.source.into(),
-        target: request.target.into(),
-        link_name: request.link_name.into(),
-        interface: request.interface.into(),
-        function: request.function.into(),
+        source,
+        target,
+        link_name,
+        interface,
+        function,
         encoding: request.encoding,
         types: request.types,
         state_revision: request.state_revision,

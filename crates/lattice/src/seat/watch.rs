@@ -55,6 +55,11 @@ impl Liveness {
     pub(super) fn check(&mut self, now: Monotonic, heard: Monotonic) -> Verdict {
         let watched = *self.watched.get_or_insert(now);
         let patience = self.round_trip.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(0) * 8);
+        self.pinged.take_if(|ping| heard >= ping.last);
+        if let Some(ping) = self.pinged.as_mut().filter(|ping| heard >= ping.first) {
+            // Those before the last one were answered.
+            ping.first = ping.last;
+        }
         if let Some((since, confirmed)) = self.absent {
             if heard >= since {
                 self.absent = None;
@@ -64,7 +69,6 @@ impl Liveness {
                 return Verdict::Absent;
             }
         }
-        self.pinged.take_if(|ping| heard >= ping.first);
         if let Some(ping) = &self.pinged {
             let silent = now.since(ping.first);
             if silent >= SILENT_MILLIS.max(patience) {

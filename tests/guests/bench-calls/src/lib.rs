@@ -8,7 +8,7 @@ wit_bindgen::generate!({
         package wattle:bench@0.1.0;
 
         interface echo {
-            echo: func(data: list<u8>) -> list<u8>;
+            echo: func(text: string) -> string;
         }
 
         interface run {
@@ -29,19 +29,19 @@ struct Bench;
 export!(Bench);
 
 impl exports::wattle::bench::echo::Guest for Bench {
-    fn echo(data: Vec<u8>) -> Vec<u8> {
-        data
+    fn echo(text: String) -> String {
+        text
     }
 }
 
 impl exports::wattle::bench::run::Guest for Bench {
     fn run(calls: u32, bytes: u32) -> Vec<u64> {
-        let data = vec![7; bytes as usize];
+        let text = "x".repeat(bytes as usize);
         (0..calls)
             .map(|_| {
                 let began = Instant::now();
-                let back = wattle::bench::echo::echo(&data);
-                assert_eq!(back.len(), data.len(), "the echo is as long as the call");
+                let back = wattle::bench::echo::echo(&text);
+                assert_eq!(back.len(), text.len(), "the echo is as long as the call");
                 u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
             })
             .collect()

@@ -46,6 +46,7 @@ async fn failures_have_their_status_and_keep_their_reasons() {
         let reason = "secret inside".to_owned();
         Err(match call.request.uri().path() {
             "/not-running" => CallError::NotRunning { target },
+            "/unreachable" => CallError::Unreachable { target, reason },
             "/busy" => CallError::Busy { target },
             "/canceled" => CallError::Canceled { target },
             "/no-link" => CallError::NoLink { source_id: call.source, target, link_name: call.link_name },
@@ -60,6 +61,7 @@ async fn failures_have_their_status_and_keep_their_reasons() {
     let (_server, address) = serve(components).await;
     for (path, expected) in [
         ("/not-running", "503"),
+        ("/unreachable", "503"),
         ("/busy", "503"),
         ("/canceled", "503"),
         ("/no-link", "503"),

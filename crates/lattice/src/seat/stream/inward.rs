@@ -100,7 +100,7 @@ impl Inward {
             End::Open => {
                 let waker = state.waker.take();
                 drop(state);
-                waker.map(Waker::wake);
+                waker.into_iter().for_each(Waker::wake);
             }
             End::Complete => finish(call, state, Ok(())),
             End::Aborted => finish(call, state, Err(StreamBroken::new("its sender broke it off"))),
@@ -156,7 +156,7 @@ fn finish(call: &Ongoing, mut state: MutexGuard<'_, State>, end: Result<(), Stre
     state.end = Some(end);
     let waker = state.waker.take();
     drop(state);
-    waker.map(Waker::wake);
+    waker.into_iter().for_each(Waker::wake);
     call.release();
 }
 

@@ -68,7 +68,8 @@ pub(in crate::seat) async fn run(mut source: Source, flow: Arc<Outward>, call: A
     let mut sequence = 0;
     if let Err(Unsent::Broken(why)) = pump(&mut source, &flow, &call, &mut sequence).await {
         tracing::debug!(%why, call = call.route.call, stream = flow.number, "a stream was not sent to its end");
-        send(&flow, &call, sequence, End::Aborted, &[]).await;
+        // If that can't be sent either, the session is gone, and the other side notices.
+        let _ = send(&flow, &call, sequence, End::Aborted, &[]).await;
     }
     drop(open);
     source
@@ -99,8 +100,7 @@ async fn pump(source: &mut Source, flow: &Outward, call: &Ongoing, sequence: &mu
             next = source.next() => next,
         };
         let Some(data) = next.transpose().map_err(Unsent::Broken)? else {
-            send(flow, call, *sequence, End::Complete, &[]).await;
-            return Ok(());
+            return send(flow, call, *sequence, End::Complete, &[]).await;
         };
         if data.len() > MAX_STREAM_MESSAGE_LEN {
             let length = data.len();
@@ -109,18 +109,16 @@ async fn pump(source: &mut Source, flow: &Outward, call: &Ongoing, sequence: &mu
             ))));
         }
         flow.admit(call, cost(&data)).await.map_err(stopped)?;
-        send(flow, call, *sequence, End::Open, &data).await;
+        send(flow, call, *sequence, End::Open, &data).await?;
         *sequence += 1;
     }
 }
 
-/// What can't be sent is missed by the other side, which then breaks the stream off.
-async fn send(flow: &Outward, call: &Ongoing, sequence: u64, end: End, data: &[u8]) {
+async fn send(flow: &Outward, call: &Ongoing, sequence: u64, end: End, data: &[u8]) -> Result<(), Unsent> {
     let frame = Frame { call: call.route.call, stream: flow.number, sequence, end, credit: 0, data };
-    let Ok(plaintext) = frame.encode() else { return };
-    if let Err(reason) = call.route.publish(Kind::Frame, plaintext).await {
-        flow.stop(StreamBroken::new(reason));
-    }
+    let broken = |reason: String| Unsent::Broken(StreamBroken::new(reason));
+    let plaintext = frame.encode().map_err(|error| broken(error.to_string()))?;
+    call.route.publish(Kind::Frame, plaintext).await.map_err(broken)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use wasmtime::component::Val;
 
-use super::codec::{self, Decoder};
+use super::codec::Decoder;
 use super::{ByteStream, CodecError, FunctionType, Values};
 
 fn function(text: &str) -> FunctionType {
