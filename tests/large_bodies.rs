@@ -1,5 +1,12 @@
 //! Bodies far larger than any buffer cross the lattice, up and down at once, and no host holds much of them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: helpers of tests may fail as tests do"
+)]
+
 use bytes::Bytes;
 use http::Method;
 use wattle_tests::{
@@ -25,8 +32,7 @@ fn pattern() -> Bytes {
 async fn echo_across(guest: &str) -> (Stage, Host, String) {
     let cluster = wattle_identity::keys::KeyPair::generate(wattle_identity::keys::KeyKind::Cluster).unwrap();
     let nats = Nats::start().await;
-    let stage =
-        Stage::start_on(nats, |options| options.env("WATTLE_CLUSTER_SEED", &*cluster.seed())).await;
+    let stage = Stage::start_on(nats, |options| options.env("WATTLE_CLUSTER_SEED", &*cluster.seed())).await;
     let options = HostOptions::new().arg("--allow-file-load").env("WATTLE_CLUSTER_SEED", &*cluster.seed());
     let other = Host::start(&stage.nats, options).await;
     let file = format!("file://{}", guest_path(guest).display());

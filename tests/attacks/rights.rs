@@ -3,7 +3,9 @@
 use wattle_identity::{Grant, Ids};
 use wattle_seal::message::{MAX_DEPTH, Request};
 
-use crate::kit::{Arena, FRONT, HELLO, Insider, call_number, host_grant, http_get, patched, request};
+use crate::kit::{
+    Arena, FRONT, HELLO, Insider, Verdict, call_number, host_grant, http_get, patched, request,
+};
 
 /// The place of the depth in a request.
 const DEPTH_AT: usize = 12;
@@ -64,6 +66,40 @@ async fn attack_target_that_the_client_may_not_call() {
     let own = right.key.public_key();
     let call = Request { link_name: "", ..request(&own, HELLO, &page) };
     assert_taken(&arena, &right, call).await;
+    arena.assert_lives().await;
+}
+
+/// A call to watch the calls of [`HELLO`].
+fn watch(own: &str) -> Request<'_> {
+    Request { link_name: "", interface: "wattle:lattice/spy", function: "watch", ..request(own, HELLO, &[]) }
+}
+
+#[tokio::test]
+async fn attack_calls_watched_without_permission() {
+    let mut arena = Arena::start().await;
+    let page = http_get("http://hello/");
+    let spy = |targets: &[&str]| Grant {
+        may_spy: Ids::only(targets.iter().copied()),
+        ..Grant::client(arena.lattice(), Ids::none())
+    };
+    let (right, wrong) = (arena.insider(spy(&[HELLO])), arena.insider(spy(&["another"])));
+    let caller = arena.client_by_certificate(&[HELLO]);
+    // Who may watch something else, who may call but not watch, and a host, for which links are.
+    for insider in [&wrong, &caller, &arena.host_by_certificate()] {
+        let own = insider.key.public_key();
+        assert_refused(&arena, insider, watch(&own), 406).await;
+    }
+    // Who may watch may not call, by whatever name it calls.
+    let own = right.key.public_key();
+    for interface in ["wasi:http/incoming-handler@0.2.0", "wattle:lattice/spy@1.0.0", "wattle:lattice/spying"]
+    {
+        let call = Request { link_name: "", interface, ..request(&own, HELLO, &page) };
+        assert_refused(&arena, &right, call, 406).await;
+    }
+    // Nor as somebody else.
+    assert_refused(&arena, &right, watch(FRONT), 405).await;
+    let verdict = arena.line(&right).await.ask(watch(&own).encode().unwrap()).await;
+    assert_eq!(verdict, Verdict::Value(vec![]), "the control");
     arena.assert_lives().await;
 }
 

@@ -110,14 +110,20 @@ fn is_old(certificate: &Certificate, now: u64) -> bool {
 /// A certificate that someone else has to renew is warned of from two thirds of its life on.
 fn late(file: &CertificateFile, now: u64) -> Option<String> {
     let certificate = Certificate::decode_unverified(file.chain.first()?).ok()?;
-    let left = Duration::from_secs(certificate.expires.saturating_sub(now));
-    is_old(&certificate, now).then(|| {
-        format!(
-            "the certificate of this host ends in {}; issue a new one and put it in the place of {}",
-            human_duration(left),
-            file.path.display()
-        )
-    })
+    let path = file.path.display();
+    match certificate.expires.checked_sub(now) {
+        None | Some(0) => Some(format!(
+            "the certificate of this host has ended, so other hosts refuse it; issue a new one and put it in the place \
+             of {path}"
+        )),
+        Some(left) if is_old(&certificate, now) => {
+            let left = human_duration(Duration::from_secs(left));
+            Some(format!(
+                "the certificate of this host ends in {left}; issue a new one and put it in the place of {path}"
+            ))
+        }
+        Some(_) => None,
+    }
 }
 
 /// Waits for the operator to change something; for ever, where nobody follows what the operator says.

@@ -158,17 +158,21 @@ impl Metrics {
     }
 }
 
+/// What the seat tells of how things are now; all the rest only grows.
+const GAUGES: [&str; 4] = ["calls_in_flight", "sessions", "discovery_targets", "discovery_peers"];
+
 /// The seat counts by itself, without labels of strings on the call path; here its counters get their names.
 fn encode_seat(text: &mut String, seat: &Seat) -> std::fmt::Result {
     let mut last = "";
     for (name, label, value) in seat.counters() {
+        let (kind, suffix) = if GAUGES.contains(&name) { ("gauge", "") } else { ("counter", "_total") };
         if name != last {
-            writeln!(text, "# TYPE wattle_seat_{name} counter")?;
+            writeln!(text, "# TYPE wattle_seat_{name} {kind}")?;
             last = name;
         }
         match label.as_str() {
-            "" => writeln!(text, "wattle_seat_{name}_total {value}")?,
-            code => writeln!(text, "wattle_seat_{name}_total{{code=\"{code}\"}} {value}")?,
+            "" => writeln!(text, "wattle_seat_{name}{suffix} {value}")?,
+            code => writeln!(text, "wattle_seat_{name}{suffix}{{code=\"{code}\"}} {value}")?,
         }
     }
     Ok(())

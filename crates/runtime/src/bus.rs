@@ -42,7 +42,9 @@ fn add_target(lattice: &mut wasmtime::component::LinkerInstance<'_, State>) -> w
     lattice.func_wrap(
         "[constructor]call-target-interface",
         |mut store: StoreContextMut<'_, State>, (namespace, package, interface): (String, String, String)| {
-            if let Some(long) = [&namespace, &package, &interface].into_iter().find(|name| name.len() > MAX_NAME) {
+            if let Some(long) =
+                [&namespace, &package, &interface].into_iter().find(|name| name.len() > MAX_NAME)
+            {
                 return Err(wasmtime::Error::msg(too_long("an interface is named with", long)));
             }
             let interface = format!("{namespace}:{package}/{interface}");

@@ -27,7 +27,8 @@ pub(crate) struct Components {
 impl Components {
     pub(crate) async fn start(nats: &Nats) -> Self {
         let cluster = KeyPair::generate(KeyKind::Cluster).unwrap();
-        let options = HostOptions::new().arg("--allow-file-load").env("WATTLE_CLUSTER_SEED", &*cluster.seed());
+        let options =
+            HostOptions::new().arg("--allow-file-load").env("WATTLE_CLUSTER_SEED", &*cluster.seed());
         let host = Host::start(nats, options).await;
         let cli = Cli::new(nats);
         let file = format!("file://{}", guest_path("bench-calls").display());

@@ -26,7 +26,8 @@ pub(crate) struct Figure {
 pub(crate) fn figures(samples: &[Sample]) -> Vec<Figure> {
     let figure = |name, unit, value: fn(&Sample) -> f64, baseline: fn(&Sample) -> f64| {
         let values: Vec<_> = samples.iter().map(value).collect();
-        let spread = values.iter().copied().fold(0.0, f64::max) - values.iter().copied().fold(f64::MAX, f64::min);
+        let spread =
+            values.iter().copied().fold(0.0, f64::max) - values.iter().copied().fold(f64::MAX, f64::min);
         let median_value = median(values);
         Figure {
             name,
@@ -52,7 +53,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 pub(crate) fn report(figures: &[Figure], json: bool) {
     if !json {
-        println!("{:16} {:>12} {:8} {:>12} {:>7} {:>7}", "figure", "value", "unit", "raw NATS", "ratio", "spread");
+        println!(
+            "{:16} {:>12} {:8} {:>12} {:>7} {:>7}",
+            "figure", "value", "unit", "raw NATS", "ratio", "spread"
+        );
     }
     for Figure { name, unit, value, baseline, ratio, spread } in figures {
         if json {

@@ -13,8 +13,8 @@ use tokio::process::{Child, Command};
 use wattle_identity::certificate::{Certificate, Grant, Ids, Role};
 use wattle_identity::keys::{KeyKind, KeyPair};
 use wattle_lattice::{
-    Call, ConnectOptions, Encoding, Incoming, Membership, Outcome, Seat, SeatOptions, Service, Trace, async_trait,
-    connect,
+    Call, ConnectOptions, Encoding, Incoming, Membership, Outcome, Seat, SeatOptions, Service, Trace,
+    async_trait, connect,
 };
 use wattle_tests::now;
 

@@ -70,10 +70,7 @@ pub(crate) async fn encode_response(response: Response<Body>) -> Wire<(Bytes, Ve
 }
 
 /// Reads a request.
-pub(crate) fn decode_request(
-    mut head: Bytes,
-    streams: Vec<impl BodyStream>,
-) -> Wire<Request<Body>> {
+pub(crate) fn decode_request(mut head: Bytes, streams: Vec<impl BodyStream>) -> Wire<Request<Body>> {
     check("the head", head.len(), MAX_HEAD + 1 + MAX_INLINE)?;
     let method = take_short(&mut head, "the method")?;
     let method = Method::from_bytes(&method).map_err(|_| WireError::Malformed { what: "the method" })?;
@@ -89,10 +86,7 @@ pub(crate) fn decode_request(
 }
 
 /// Reads a response.
-pub(crate) fn decode_response(
-    mut head: Bytes,
-    streams: Vec<impl BodyStream>,
-) -> Wire<Response<Body>> {
+pub(crate) fn decode_response(mut head: Bytes, streams: Vec<impl BodyStream>) -> Wire<Response<Body>> {
     check("the head", head.len(), MAX_HEAD + 1 + MAX_INLINE)?;
     let status = take(&mut head, 2, "the status")?.get_u16();
     let status = StatusCode::from_u16(status).map_err(|_| WireError::Malformed { what: "the status" })?;

@@ -83,7 +83,8 @@ impl Shared {
                 counted.place = metrics::Place::Remote;
                 span.set_place(counted.place);
                 match self.send_http_there(way, request, &context).await {
-                    Err((error, Some(request))) => match self.place_after(&way.target, &context, error).await {
+                    Err((error, Some(request))) => match self.place_after(&way.target, &context, error).await
+                    {
                         Ok(place) => {
                             counted.place = metrics::Place::Local;
                             span.set_place(counted.place);

@@ -149,7 +149,8 @@ impl Shared {
 
     fn no_seat(&self, target: &str) -> CallError {
         let problem = self.seat_problem.get();
-        let problem = problem.unwrap_or_else(|| "this host is still joining the members of the lattice".to_owned());
+        let problem =
+            problem.unwrap_or_else(|| "this host is still joining the members of the lattice".to_owned());
         CallError::Unreachable {
             target: target.to_owned(),
             reason: format!("it does not run on this host, and {problem}"),

@@ -130,7 +130,10 @@ impl Shared {
             return refused(Reason::NotHere, "it does not run here".to_owned());
         }
         let Some(seen) = self.spies.watch(&call.target) else {
-            return refused(Reason::Busy, format!("{MAX_WATCHERS} watch calls here already, or the host stops"));
+            return refused(
+                Reason::Busy,
+                format!("{MAX_WATCHERS} watch calls here already, or the host stops"),
+            );
         };
         tracing::info!(client = %call.caller.key(), target = %call.target, "a client watches calls");
         let stream: OutStream = Box::pin(Watching(seen));

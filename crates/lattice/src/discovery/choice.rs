@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(chosen(&[measured(200), estimated(50_000)]), [0]);
         // An estimate of nothing makes no far one of a peer that was measured.
         assert_eq!(chosen(&[measured(40_000), estimated(0)]), [0, 1]);
-        assert_eq!(chosen(&[estimated(1000), estimated(9000)]), [0]);
+        assert_eq!(chosen(&[estimated(1000), estimated(19_000)]), [0]);
     }
 
     #[test]

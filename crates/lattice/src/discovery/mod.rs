@@ -59,6 +59,13 @@ const MAX_CHAINS: usize = 1024;
 /// How long another peer is looked for when all that are known are excluded.
 const ELSEWHERE: Duration = Duration::from_millis(250);
 
+/// How long a peer is looked for in the background, and how often at most for one target.
+const SEEK: Duration = Duration::from_secs(1);
+const SEEK_AGAIN: Duration = Duration::from_secs(5);
+
+/// So many targets are looked for in the background; when there are more, all of them may be looked for again.
+const MAX_SOUGHT: usize = 1024;
+
 /// Finds peers, and lets this process be found. Clones share one; it ends when the last of them is dropped.
 #[derive(Clone)]
 pub(crate) struct Discovery {
@@ -77,6 +84,8 @@ struct Inner {
     stop: CancellationToken,
     table: Mutex<Table>,
     open: Mutex<OpenQueries>,
+    /// When peers were last looked for in the background.
+    sought: Mutex<HashMap<String, Instant>>,
     chains: Mutex<Chains>,
     /// What runs here.
     served: Mutex<HashMap<TargetHash, Arc<str>>>,
@@ -122,6 +131,7 @@ impl Discovery {
             stop: stop.clone(),
             table: Mutex::new(Table::new(lattice, Dice::new(u64::from_be_bytes(seed)))),
             open: Mutex::default(),
+            sought: Mutex::default(),
             chains: Mutex::new(Chains::new(MAX_CHAINS)),
             served: Mutex::default(),
             draining: AtomicBool::new(false),
@@ -167,6 +177,17 @@ impl Discovery {
     /// Whether a peer is known that answers for the target.
     pub(crate) fn knows(&self, target: &str) -> bool {
         self.inner.table().knows(target)
+    }
+
+    /// The same. Where none is known, one is looked for in the background, so that a later question may have another
+    /// answer.
+    pub(crate) fn knows_or_seeks(&self, target: &str) -> bool {
+        let known = self.knows(target);
+        if !known && self.inner.begin_to_seek(target) {
+            let (discovery, target) = (self.clone(), target.to_owned());
+            tokio::spawn(async move { discovery.find(&target, Instant::now() + SEEK, &[]).await });
+        }
+        known
     }
 
     /// From now on this process answers for the target.
@@ -242,6 +263,19 @@ enum Looked {
 }
 
 impl Inner {
+    /// Whether it is time to look for peers of a target in the background; notes that it is being done.
+    fn begin_to_seek(&self, target: &str) -> bool {
+        let (now, mut sought) = (Instant::now(), self.sought.lock().unwrap_or_else(PoisonError::into_inner));
+        if sought.get(target).is_some_and(|last| now.saturating_duration_since(*last) < SEEK_AGAIN) {
+            return false;
+        }
+        if sought.len() >= MAX_SOUGHT {
+            sought.clear();
+        }
+        sought.insert(target.to_owned(), now);
+        true
+    }
+
     /// Looks for a peer, and sees to it that the lattice is asked if there is none, or was not for long.
     fn look(
         self: &Arc<Self>,

@@ -93,6 +93,22 @@ async fn one_of_three_is_found_and_soon_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_need_a_peer_later_has_it_looked_for() {
+    let server = Server::start("");
+    let world = World::new();
+    let connection = server.connect().await;
+    let (host, _discovery) = world.join(&server.connect().await, &[(ECHO, 100)]).await;
+    let (_, caller) = world.join(&connection, &[(ECHO, 1000)]).await;
+    assert!(!caller.knows_or_seeks(ECHO), "nobody was asked yet");
+    until("the peer is known", connection.client(), || caller.knows(ECHO)).await;
+    let peer = within("it", caller.find(ECHO, soon(), &[])).await.unwrap();
+    assert_eq!(peer.address, host.address);
+    // However often one asks, the lattice is asked now and then.
+    (0..1000).for_each(|_| drop(caller.knows_or_seeks("nobody")));
+    assert!(count(&caller, "discovery_queries_sent", "") < 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_nobody_listens_nobody_is_waited_for() {
     let server = Server::start("");
     let (_, caller) = World::new().join(&server.connect().await, &[]).await;

@@ -205,10 +205,10 @@ impl Seat {
         self.core.discovery.unserve(target);
     }
 
-    /// Whether another member is known that runs a target.
+    /// Whether another member is known that runs a target; where none is, one is looked for in the background.
     #[must_use]
     pub fn knows_peer_for(&self, target: &str) -> bool {
-        self.core.discovery.knows(target)
+        self.core.discovery.knows_or_seeks(target)
     }
 
     /// Tells others that no more calls are taken here, refuses those that still come, and waits for those that run.

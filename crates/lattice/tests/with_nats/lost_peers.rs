@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use async_nats::RequestErrorKind;
 use futures::StreamExt;
 use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use wattle_lattice::{Call, CallError, Executed};
 
-use crate::members::{Cluster, Member, call};
+use crate::members::{Cluster, LATTICE, Member, call};
 use crate::server::{Server, within};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +45,18 @@ async fn a_process_that_ends_loses_its_calls_at_once() {
     let last = Member::join(&server, cluster.host()).await;
     last.seat.serve("target");
     other.seat.leave();
+    // Until the server has heard of it, messages are still delivered, and what was delivered may have been begun.
+    let address = other.seat.address();
+    let subject = wattle_protocol::rpc::rpc_subject(LATTICE, &address.member, address.instance.as_bytes());
+    let client = server.connect().await.client().clone();
+    let gone = async {
+        while !client
+            .request(subject.clone(), "".into())
+            .await
+            .is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
+        {}
+    };
+    within("the end of the subscription", gone).await;
     assert_eq!(near.call("target", "echo", b"again").await.unwrap().value, "again");
 }
 
@@ -108,9 +121,9 @@ async fn a_made_up_absence_is_not_believed() {
         }
     });
     let spare = Member::join(&server, cluster.host()).await;
-    spare.seat.serve("target");
     let go = async {
         far.script.until("the call", |script| script.begun.load(Ordering::SeqCst) == 2).await;
+        spare.seat.serve("target");
         tokio::time::sleep(Duration::from_millis(1500)).await;
         far.script.go.add_permits(1);
         spare.script.go.add_permits(1);

@@ -21,7 +21,8 @@ fn headers() -> impl Strategy<Value = HeaderMap> {
 
 /// A body in pieces, some of them longer than a message.
 fn pieces() -> impl Strategy<Value = Vec<Bytes>> {
-    let length = prop_oneof![0..100usize, Just(MAX_INLINE), Just(MAX_INLINE + 1), Just(MAX_DATA + 1), Just(200_000)];
+    let length =
+        prop_oneof![0..100usize, Just(MAX_INLINE), Just(MAX_INLINE + 1), Just(MAX_DATA + 1), Just(200_000)];
     vec((length, any::<u8>()).prop_map(|(length, byte)| Bytes::from(vec![byte; length])), 0..5)
 }
 
