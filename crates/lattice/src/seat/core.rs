@@ -50,6 +50,9 @@ pub(super) struct Core {
     pub(super) draining: AtomicBool,
     /// Told when a process may be gone.
     pub(super) suspicion: Notify,
+    /// Cancelled when no more is to be taken from the subject, and when nothing of it is left.
+    pub(super) quit: CancellationToken,
+    pub(super) quiet: CancellationToken,
     pub(super) closed: CancellationToken,
 }
 

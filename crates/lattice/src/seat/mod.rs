@@ -24,6 +24,7 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -50,6 +51,9 @@ use crate::{Connection, Error};
 
 /// With so many calls under way, or fewer, messages are not gathered before they are sent.
 const FEW_CALLS: usize = 4;
+
+/// How long the last answers may take to be sent when this process leaves.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Where a member sits.
 #[derive(Debug, Clone)]
@@ -152,6 +156,8 @@ impl Seat {
             served: ServedCalls::new(),
             draining: false.into(),
             suspicion: tokio::sync::Notify::new(),
+            quit: CancellationToken::new(),
+            quiet: CancellationToken::new(),
             closed: closed.clone(),
         });
         spawn(&core, {
@@ -216,6 +222,25 @@ impl Seat {
         self.core.draining.store(true, Ordering::Relaxed);
         self.core.discovery.announce_draining().await;
         self.core.served.none_left().await;
+        if tokio::time::timeout(GOODBYE, self.say_goodbye()).await.is_err() {
+            tracing::warn!("the last answers over the lattice may not have been sent");
+        }
+    }
+
+    /// Sees to it that whoever has sent a call here has an answer, and whoever sends one from now on learns that nobody
+    /// is here.
+    async fn say_goodbye(&self) {
+        let core = &self.core;
+        core.quit.cancel();
+        tokio::select! {
+            () = core.quiet.cancelled() => {}
+            () = core.closed.cancelled() => return,
+        }
+        core.served.none_left().await;
+        core.outbox.published().await;
+        if let Err(error) = core.connection.flush().await {
+            tracing::warn!(%error, "the last answers over the lattice may not have been sent");
+        }
     }
 
     /// Takes the place of the membership until now: new certificates, or other trust. Sessions with members that are no

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::{Client, Subject};
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// When so many messages wait, who sends another one waits, too.
 const MAX_QUEUED: usize = 4096;
@@ -24,17 +24,25 @@ struct Message {
     payload: Bytes,
 }
 
+/// What is put in.
+#[derive(Debug)]
+enum Item {
+    Message(Message),
+    /// Whoever put it in is told when all before it was published.
+    Mark(oneshot::Sender<()>),
+}
+
 /// Where messages are put in.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queue: mpsc::UnboundedSender<Message>,
+    queue: mpsc::UnboundedSender<Item>,
     queued: AtomicUsize,
     taken: Notify,
 }
 
 /// The other end, for the task that publishes them.
 #[derive(Debug)]
-pub(super) struct Queue(mpsc::UnboundedReceiver<Message>);
+pub(super) struct Queue(mpsc::UnboundedReceiver<Item>);
 
 impl Outbox {
     pub(super) fn new() -> (Self, Queue) {
@@ -63,7 +71,7 @@ impl Outbox {
     /// taken from streams, or a call that is given up.
     pub(super) fn post(&self, subject: Subject, reply: Option<Subject>, payload: Bytes) {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        if self.queue.send(Message { subject, reply, payload }).is_err() {
+        if self.queue.send(Item::Message(Message { subject, reply, payload })).is_err() {
             self.queued.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -75,6 +83,17 @@ impl Outbox {
             self.post(subject, None, payload);
         }
         room
+    }
+
+    /// Waits until everything that was put in before is published.
+    pub(super) async fn published(&self) {
+        let (mark, reached) = oneshot::channel();
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        if self.queue.send(Item::Mark(mark)).is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Where nobody publishes any more, there is nothing to wait for.
+        let _ = reached.await;
     }
 
     /// Publishes what is put in. While others are at work, they are let go first, so that what they put in goes along.
@@ -91,7 +110,15 @@ impl Outbox {
             }
             self.queued.fetch_sub(batch.len(), Ordering::Relaxed);
             self.taken.notify_waiters();
-            for Message { subject, reply, payload } in batch.drain(..) {
+            for item in batch.drain(..) {
+                let Message { subject, reply, payload } = match item {
+                    Item::Message(message) => message,
+                    Item::Mark(mark) => {
+                        // Who put it in may have gone.
+                        let _ = mark.send(());
+                        continue;
+                    }
+                };
                 let sent = match reply {
                     Some(reply) => client.publish_with_reply(subject, reply, payload).await,
                     None => client.publish(subject, payload).await,

@@ -29,27 +29,50 @@ const IN_PLACE_LEN: usize = 32 * 1024;
 
 /// Reads what is sent to this process as one that is called.
 pub(super) async fn calls(core: Arc<Core>, mut messages: Subscriber) {
-    while let Some(Message { payload, reply, .. }) = messages.next().await {
-        match Packet::classify(&payload) {
-            Ok(Packet::Sealed(head)) => {
-                let held = core.gate.holds(&head.session);
-                match core.incoming.get(&head.session).filter(|_| !held) {
-                    Some(session) => open(&core, &session, payload, reply),
-                    None if core.gate.message(head, payload, reply) => {}
-                    None => core.counters.word(Counted::Dropped, "first_message"),
-                }
+    loop {
+        let message = tokio::select! {
+            message = messages.next() => message,
+            () = core.quit.cancelled() => {
+                quit(&core, &mut messages).await;
+                return core.quiet.cancel();
             }
-            Ok(Packet::Offer) => {
-                let taken = reply.is_some_and(|reply| core.gate.offer(payload, reply, core.clock.now()));
-                if !taken {
-                    core.counters.word(Counted::Dropped, "offer");
-                }
-            }
-            Ok(Packet::Answer | Packet::Refusal) => core.counters.word(Counted::Dropped, "stray_packet"),
-            Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
-        }
+        };
+        let Some(Message { payload, reply, .. }) = message else { break };
+        take(&core, payload, reply);
     }
     core.closed.cancel();
+}
+
+/// Takes what has been sent here already; the server sends no more.
+async fn quit(core: &Arc<Core>, messages: &mut Subscriber) {
+    if let Err(error) = messages.drain().await {
+        tracing::debug!(%error, "the subscription can't be drained");
+        return;
+    }
+    while let Some(Message { payload, reply, .. }) = messages.next().await {
+        take(core, payload, reply);
+    }
+}
+
+fn take(core: &Arc<Core>, payload: Bytes, reply: Option<Subject>) {
+    match Packet::classify(&payload) {
+        Ok(Packet::Sealed(head)) => {
+            let held = core.gate.holds(&head.session);
+            match core.incoming.get(&head.session).filter(|_| !held) {
+                Some(session) => open(core, &session, payload, reply),
+                None if core.gate.message(head, payload, reply) => {}
+                None => core.counters.word(Counted::Dropped, "first_message"),
+            }
+        }
+        Ok(Packet::Offer) => {
+            let taken = reply.is_some_and(|reply| core.gate.offer(payload, reply, core.clock.now()));
+            if !taken {
+                core.counters.word(Counted::Dropped, "offer");
+            }
+        }
+        Ok(Packet::Answer | Packet::Refusal) => core.counters.word(Counted::Dropped, "stray_packet"),
+        Err(error) => core.counters.code(Counted::PacketRefused, error.code()),
+    }
 }
 
 /// Reads what comes back to this process as one that calls.
