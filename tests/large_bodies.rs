@@ -7,10 +7,9 @@
     reason = "test code: helpers of tests may fail as tests do"
 )]
 
-use bytes::Bytes;
 use http::Method;
 use wattle_tests::{
-    Exchange, Host, HostOptions, Nats, Stage, forget_peak_memory, guest_path, http_post, peak_memory,
+    Exchange, Host, HostOptions, Nats, Stage, forget_peak_memory, guest_path, http_post, pattern, peak_memory,
 };
 
 const MIB: usize = 1 << 20;
@@ -18,15 +17,8 @@ const BODY: usize = 1024 * MIB;
 /// What a host may need more for it.
 const ROOM: u64 = 32 << 20;
 
-/// Bytes that differ from each other; the length has no divisor in common with any buffer's.
-fn pattern() -> Bytes {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33).to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(MIB - 7).collect()
-}
+/// Bytes of what is sent again and again: without a divisor in common with the size of any buffer.
+const PIECE: usize = MIB - 7;
 
 /// The HTTP server runs on one host, the component that sends everything back on the other.
 async fn echo_across(guest: &str) -> (Stage, Host, String) {
@@ -44,14 +36,14 @@ async fn echo_across(guest: &str) -> (Stage, Host, String) {
 
 async fn assert_a_gibibyte_each_way(guest: &str) {
     let (stage, other, url) = echo_across(guest).await;
-    http_post(&url, pattern()).await.unwrap();
+    http_post(&url, pattern(PIECE)).await.unwrap();
     let hosts = [("http server's", stage.host.pid()), ("component's", other.pid())];
     let before = hosts.map(|(_, process)| forget_peak_memory(process));
 
     let mut exchange = Exchange::open(Method::POST, &url).await.unwrap();
     let mut upload = exchange.upload();
     let sending = tokio::spawn(async move {
-        let piece = pattern();
+        let piece = pattern(PIECE);
         let mut left = BODY;
         while left > 0 {
             let piece = piece.slice(..piece.len().min(left));
@@ -60,7 +52,7 @@ async fn assert_a_gibibyte_each_way(guest: &str) {
         }
     });
     assert_eq!(exchange.head().await.unwrap().status, 200);
-    let pattern = pattern();
+    let pattern = pattern(PIECE);
     let mut read = 0;
     while let Some(piece) = exchange.piece().await.unwrap() {
         let mut piece = &piece[..];

@@ -7,7 +7,9 @@ use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
-use wattle_tests::{Exchange, Fleet, GREETING, forget_peak_memory, http, http_post, peak_memory, within};
+use wattle_tests::{
+    Exchange, Fleet, GREETING, assert_echo_flows, forget_peak_memory, http, http_post, peak_memory, within,
+};
 
 const MIB: usize = 1 << 20;
 /// What each host may need more for a body, however long that is.
@@ -63,25 +65,6 @@ async fn a_component_sees_the_request_as_it_was_made() {
     assert!(answer.contains(&format!("authority: {authority}\n")), "{answer}");
 }
 
-/// Each chunk is back before the next is sent.
-async fn assert_flows(url: &str) {
-    let mut exchange = Exchange::open(Method::POST, &format!("{url}/echo")).await.unwrap();
-    for number in 0..10 {
-        let chunk = format!("chunk {number}\n");
-        exchange.send(chunk.clone()).await.unwrap();
-        if number == 0 {
-            assert_eq!(exchange.head().await.unwrap().status, 200);
-        }
-        let mut back = Vec::new();
-        while back.len() < chunk.len() {
-            back.extend(exchange.piece().await.unwrap().expect("the body goes on"));
-        }
-        assert_eq!(back, chunk.into_bytes());
-    }
-    exchange.finish();
-    assert_eq!(exchange.piece().await.unwrap(), None, "the end is passed on as well");
-}
-
 /// Trailers come back behind the body.
 async fn assert_trailers(url: &str) {
     let authority = url.strip_prefix("http://").unwrap();
@@ -113,14 +96,14 @@ async fn trailers_follow_within_a_host_wasi_0_3() {
 #[tokio::test]
 async fn bodies_stream_across_and_trailers_follow_wasi_0_2() {
     let (_fleet, url) = across("misbehave").await;
-    assert_flows(&url).await;
+    assert_echo_flows(&format!("{url}/echo")).await;
     assert_trailers(&url).await;
 }
 
 #[tokio::test]
 async fn bodies_stream_across_and_trailers_follow_wasi_0_3() {
     let (_fleet, url) = across("echo-p3").await;
-    assert_flows(&url).await;
+    assert_echo_flows(&format!("{url}/echo")).await;
     assert_trailers(&url).await;
 }
 
@@ -129,7 +112,7 @@ async fn a_component_asks_the_component_it_is_linked_to_wasi_0_2() {
     let (fleet, url) = through("gateway", "misbehave").await;
     assert_eq!(http(&format!("{url}/hello")).await.unwrap().text(), "hello\n");
     assert_eq!(http(&format!("{url}/nowhere")).await.unwrap().status, 404);
-    assert_flows(&url).await;
+    assert_echo_flows(&format!("{url}/echo")).await;
     assert_trailers(&url).await;
     fleet.unlink("gateway", "wasi:http/outgoing-handler").await;
     let refused = http(&format!("{url}/hello")).await.unwrap();
@@ -140,7 +123,7 @@ async fn a_component_asks_the_component_it_is_linked_to_wasi_0_2() {
 async fn a_component_asks_the_component_it_is_linked_to_wasi_0_3() {
     let (_fleet, url) = through("gateway-p3", "echo-p3").await;
     assert_eq!(http(&format!("{url}/hello")).await.unwrap().text(), "hello\n");
-    assert_flows(&url).await;
+    assert_echo_flows(&format!("{url}/echo")).await;
     assert_trailers(&url).await;
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use http::Method;
 use tokio::time::timeout;
-use wattle_tests::{Exchange, Stage, forget_peak_memory, http_post, peak_memory};
+use wattle_tests::{Exchange, Stage, assert_echo_flows, forget_peak_memory, http_post, pattern, peak_memory};
 
 const MIB: usize = 1 << 20;
 const BODY: usize = 64 * MIB;
@@ -24,24 +24,9 @@ async fn echo(guest: &str) -> (Stage, String) {
     (stage, format!("{url}/echo"))
 }
 
-/// Each chunk is back before the next is sent.
 async fn assert_flows(guest: &str) {
     let (_stage, url) = echo(guest).await;
-    let mut exchange = Exchange::open(Method::POST, &url).await.unwrap();
-    for number in 0..10 {
-        let chunk = format!("chunk {number}\n");
-        exchange.send(chunk.clone()).await.unwrap();
-        if number == 0 {
-            assert_eq!(exchange.head().await.unwrap().status, 200);
-        }
-        let mut back = Vec::new();
-        while back.len() < chunk.len() {
-            back.extend(exchange.piece().await.unwrap().expect("the body goes on"));
-        }
-        assert_eq!(back, chunk.into_bytes());
-    }
-    exchange.finish();
-    assert_eq!(exchange.piece().await.unwrap(), None, "the end is passed on as well");
+    assert_echo_flows(&url).await;
 }
 
 #[tokio::test]
@@ -52,16 +37,6 @@ async fn a_chunk_comes_back_before_the_next_is_sent_wasi_0_2() {
 #[tokio::test]
 async fn a_chunk_comes_back_before_the_next_is_sent_wasi_0_3() {
     assert_flows("echo-p3").await;
-}
-
-/// Bytes that differ from each other, so that none can be lost or swapped unnoticed.
-fn pattern(length: usize) -> Bytes {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33).to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(length).collect()
 }
 
 /// 64 MiB go through a host that never has much more than before in memory.

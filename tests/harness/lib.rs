@@ -18,6 +18,7 @@
     reason = "the harness is test code: what it can't do fails the test that asked for it"
 )]
 
+mod bodies;
 mod cli;
 mod components;
 mod control;
@@ -47,6 +48,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+pub use crate::bodies::{assert_echo_flows, pattern};
 pub use crate::cli::{Cli, Outcome};
 pub use crate::components::{Contract, component, relay, sayer};
 pub use crate::control::Control;

@@ -108,7 +108,7 @@ fn within(outer: &CallContext) -> Result<CallContext, ImportError> {
             "calls are within each other {MAX_DEPTH} deep, and no deeper: is a component calling itself?"
         )));
     }
-    Ok(CallContext { depth: outer.depth + 1, ..outer.clone() })
+    Ok(outer.nested())
 }
 
 /// What stands before the reason of the innermost of failures that caused each other.
